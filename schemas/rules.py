@@ -31,11 +31,14 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """A row lists the instruments with an event of their own in this time before it."""
     never_ns: int = DAY_NS
     """An age above this is told as "never"."""
-    raw_partitions: dict[str, int] = {
-        "raw.exchange.v1": 4,
-        "raw.onchain.v1": 1,
-        "raw.sentiment.v1": 1,
-    }
+    raw_partitions: dict[str, int] = msgspec.field(
+        default_factory=lambda: {
+            "raw.exchange.v1": 4,
+            "raw.onchain.v1": 1,
+            "raw.sentiment.v1": 1,
+        }
+    )
+    """Partitions of the raw topics: a row waits for the progress of each of them."""
     partitions: int = 4
     """Partitions of every canonical, market, row and forecast topic."""
 
