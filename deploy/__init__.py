@@ -1,0 +1,1 @@
+"""Starting what Foreshock runs on: Kafka and Triton on this machine, and how it is deployed elsewhere."""
