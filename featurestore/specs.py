@@ -1,0 +1,182 @@
+"""What a tile, a derived tile and a feature are to the engine: data and one pure function each."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featurestore.segments import Segments
+from schemas import FeatureError, Rules
+from schemas.rules import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
+
+Array: TypeAlias = NDArray[np.float64]
+Columns: TypeAlias = Mapping[str, NDArray[Any]]
+Combine: TypeAlias = Literal["sum", "min", "max", "first", "last"]
+Scope: TypeAlias = Literal["own", "market"]
+
+BORDER_S = "border_s"
+"""The reserved input: end times of the tiles of the window, in seconds since the epoch."""
+
+LONGEST_WINDOW_TILES = 1440
+"""The most tiles that a window may have at its level."""
+
+_UNITS_NS = {"s": SECOND_NS, "m": MINUTE_NS, "h": HOUR_NS, "d": DAY_NS}
+
+
+def window_ns_of(window: str) -> int:
+    """Return the nanoseconds of a window such as ``"5m"``; raises `FeatureError` for another text.
+
+    >>> window_ns_of("5m")
+    300000000000
+    """
+    match = re.fullmatch(r"([1-9]\d{0,5})([smhd])", window)
+    if match is None:
+        raise FeatureError(f'window {window!r}: expected a number and s, m, h or d, such as "5m"')
+    return int(match[1]) * _UNITS_NS[match[2]]
+
+
+def level_of(window_ns: int, rules: Rules) -> tuple[int, int]:
+    """Return (tile interval in ns, number of tiles T) of the finest level that holds a window.
+
+    Levels are the rules' tile, the minute and the hour; T is at most 1440. A window of 0 is one
+    tile of the rules. Raises `FeatureError` where no level fits.
+
+    >>> level_of(300 * SECOND_NS, Rules()), level_of(DAY_NS, Rules())
+    ((1000000000, 300), (60000000000, 1440))
+    """
+    tile_ns = rules.tile_interval_ns
+    if window_ns == 0:
+        return tile_ns, 1
+    for level_ns in (tile_ns, *(level for level in (MINUTE_NS, HOUR_NS) if level > tile_ns)):
+        count, rest = divmod(window_ns, level_ns)
+        if rest == 0 and 0 < count <= LONGEST_WINDOW_TILES:
+            return level_ns, count
+    raise FeatureError(
+        f"window of {window_ns / SECOND_NS:g} s: expected 1 to {LONGEST_WINDOW_TILES} whole tiles "
+        f"of {tile_ns / SECOND_NS:g} s, minutes or hours"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileSpec:
+    """One number of an instrument, a record type and a tile interval: a function of its events."""
+
+    name: str
+    record: str
+    """Record type ("trade")."""
+    inputs: tuple[str, ...]
+    """Fields of the record."""
+    function: Callable[..., Any] = field(repr=False)
+    version: str
+    scope: Scope = "own"
+    """"market": of the events of all assets ("*") instead of the instrument's own."""
+    combine: Combine | None = None
+    """How tiles merge to minutes and hours; None: they do not."""
+    carry_ns: int = 0
+    """How long a silent tile repeats the last value that was not NaN; 0: it does not."""
+    interval_ns: int = 0
+    """The only tile interval that it is meant for; 0: any."""
+    empty_value: float = np.nan
+    """The value of a tile without events (before carrying)."""
+    on_segments: bool = False
+    """Whether one call serves many tiles (`Segments`); else one call per tile, on plain arrays."""
+    docs: str = ""
+    file: str = ""
+
+    def evaluate(self, columns: Columns, offsets: NDArray[np.int64]) -> Array:
+        """Return the tiles' values (n,); tile i has the rows offsets[i]:offsets[i + 1] (n + 1,).
+
+        `columns` holds at least `inputs`: numbers, which become float64, and texts as numpy
+        strings or objects. The bits of one tile do not depend on the others of the call.
+        """
+        inputs = [as_input(columns[name]) for name in self.inputs]
+        if self.on_segments:
+            return evaluate_segments(self.function, inputs, offsets)
+        return evaluate_each(self.function, inputs, offsets, self.empty_value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DerivedSpec:
+    """A series computed at every base tile from a window of other series."""
+
+    name: str
+    inputs: tuple[str, ...]
+    """Tiles, derived tiles, market series or `border_s`."""
+    window_tiles: int
+    """Number of base tiles in the window, this tile included."""
+    function: Callable[..., Array] = field(repr=False)
+    """[..., window_tiles] arrays, one per input -> [...]; bit for bit the same in any batch."""
+    plain: Callable[..., Any] = field(repr=False)
+    """The function as it was written."""
+    version: str
+    combine: Combine | None = None
+    market: bool = False
+    """Whether the series is its mean over all instruments of all partitions."""
+    window_ns: int = 0
+    """The window where it was asked for as a time, else 0."""
+    docs: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSpec:
+    """One column of a row: a reduction of the last axis of its inputs' windows."""
+
+    name: str
+    """Quantity and window ("order_flow_imbalance_5m")."""
+    quantity: str
+    window_ns: int
+    """0: one tile of the rules."""
+    inputs: tuple[str, ...]
+    """Tiles, derived tiles, market series or `border_s`."""
+    function: Callable[..., Array] = field(repr=False)
+    """[..., T] arrays, one per input -> [...]; bit for bit the same in any batch."""
+    plain: Callable[..., Any] = field(repr=False)
+    """The function as it was written."""
+    version: str
+    """Opaque: names code, inputs' versions and options; "label-hash" where `version=` is given."""
+    records: tuple[str, ...] = ()
+    """Record types behind it, sorted; those behind a market series are not its own."""
+    modality: str = "clock"
+    unit: str = ""
+    owner: str = ""
+    docs: str = ""
+    file: str = ""
+
+
+def as_input(column: NDArray[Any]) -> NDArray[Any]:
+    """Return a column as tile functions get it: contiguous float64, or texts."""
+    if column.dtype.kind in "biuf":
+        return np.ascontiguousarray(column, dtype=np.float64)
+    return column.astype(np.str_)
+
+
+def evaluate_segments(
+    function: Callable[..., Any], inputs: list[NDArray[Any]], offsets: NDArray[np.int64]
+) -> Array:
+    """Return `function` of all tiles at once, (n,)."""
+    count = len(offsets) - 1
+    with np.errstate(all="ignore"):
+        result = function(*(Segments(values, offsets) for values in inputs))
+    if isinstance(result, Segments) or np.shape(result) not in ((), (count,)):
+        raise TypeError(f"expected one number per tile, got {result!r}")
+    return np.array(np.broadcast_to(result, count), dtype=np.float64)
+
+
+def evaluate_each(
+    function: Callable[..., Any],
+    inputs: list[NDArray[Any]],
+    offsets: NDArray[np.int64],
+    empty_value: float,
+) -> Array:
+    """Return `function` of each tile on its own, (n,)."""
+    result = np.full(len(offsets) - 1, empty_value)
+    with np.errstate(all="ignore"):
+        for i, (start, stop) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+            if stop > start:
+                # A fresh copy, since kernels may look at how memory is aligned.
+                result[i] = function(*(values[start:stop].copy() for values in inputs))
+    return result
