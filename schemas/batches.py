@@ -76,18 +76,14 @@ def event_schema(record: str) -> pa.Schema:
     """Return the Arrow schema of a micro-batch of `record`, derived from its class."""
     hints = get_type_hints(EVENTS[record])
     fields = [
-        pa.field(
-            name, _NAME if name in NAMES else _NARROW.get(name, _ARROW[hints[name]]), nullable=False
-        )
+        pa.field(name, _NAME if name in NAMES else _NARROW.get(name, _ARROW[hints[name]]), nullable=False)
         for name in field_names(record)
     ]
     fields += [pa.field(name, _NARROW.get(name, pa.int64()), nullable=False) for name in STAMPS]
     return pa.schema(fields, metadata={"record": record})
 
 
-def message_headers(
-    record: str, raw_partition: int, progress: Progress | None = None
-) -> list[tuple[str, bytes]]:
+def message_headers(record: str, raw_partition: int, progress: Progress | None = None) -> list[tuple[str, bytes]]:
     """Return the Kafka headers of a canonical message."""
     headers = [("record", record.encode()), ("raw", str(raw_partition).encode())]
     if progress is not None:

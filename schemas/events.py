@@ -154,6 +154,5 @@ class LeftOut(msgspec.Struct, frozen=True):
 
 
 EVENTS: dict[str, type[Event]] = {
-    event.record: event
-    for event in (Trade, Quote, Depth, Derivative, Liquidation, Option, Bar, Flow, Score)
+    event.record: event for event in (Trade, Quote, Depth, Derivative, Liquidation, Option, Bar, Flow, Score)
 }

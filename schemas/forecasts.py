@@ -172,7 +172,8 @@ class LateEvent(msgspec.Struct, frozen=True, kw_only=True):
     raw_partition: int
     raw_offset: int
     raw_index: int
-    event: dict[str, object] = {}
+    event: dict[str, float | int | str | list[float] | None] = {}
+    """The fields of the event itself, so that nothing is lost."""
 
 
 class Announcement(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,9 +223,7 @@ def decode_json(value: bytes, kind: type[_Record]) -> _Record:
         raise DecodeError(text, path=path.strip("`") or "$") from None
 
 
-def cloud_event_headers(
-    kind: str, event_id: str, time_ns: int, subject: str
-) -> list[tuple[str, bytes]]:
+def cloud_event_headers(kind: str, event_id: str, time_ns: int, subject: str) -> list[tuple[str, bytes]]:
     """Return CloudEvents 1.0 headers in Kafka's binary mode.
 
     `time_ns` is the record's own time: the same record always has the same headers.

@@ -86,9 +86,7 @@ def row_headers(header: RowHeader) -> list[tuple[str, bytes]]:
 def encode_rows(rows: Rows) -> bytes:
     """Return the rows as Arrow IPC bytes; equal rows give equal bytes."""
     known = ~np.isnan(rows.values)
-    mask = pa.FixedSizeListArray.from_arrays(
-        pa.array(known.astype(np.uint8).ravel()), len(rows.features)
-    )
+    mask = pa.FixedSizeListArray.from_arrays(pa.array(known.astype(np.uint8).ravel()), len(rows.features))
     arrays = [
         pa.array(rows.instruments, pa.string()),
         pa.array(rows.quality, pa.uint32()),
@@ -113,9 +111,7 @@ def decode_rows(value: bytes) -> Rows:
     batch = ipc_batch(value)
     header = _header(batch.schema.metadata or {})
     ages = tuple(f"age_{record}" for record in AGED)
-    features = tuple(
-        name for name in batch.schema.names if name not in _FIXED and name not in ages
-    )
+    features = tuple(name for name in batch.schema.names if name not in _FIXED and name not in ages)
     if batch.schema.names != [field.name for field in row_fields(features)]:
         problem = f"expected the columns of a feature row, got {batch.schema.names[:4]} ..."
         raise DecodeError(problem, path="schema")

@@ -34,9 +34,7 @@ OUTPUTS = (
     Tensor("mean", "TYPE_FP32", ("H",), "expected realised variance"),
     Tensor("quantiles", "TYPE_FP32", ("H", "Q"), "quantiles of realised variance"),
 )
-ATTENTION_OUTPUT = Tensor(
-    "attention", "TYPE_FP32", ("A", "T", "M"), "weights of the last step over all tokens, sum 1"
-)
+ATTENTION_OUTPUT = Tensor("attention", "TYPE_FP32", ("A", "T", "M"), "weights of the last step over all tokens, sum 1")
 
 MINIMUM_BATCH = 16
 """Below this, other kernels run and the last bits differ: smaller batches are padded."""

@@ -1,0 +1,80 @@
+"""Every Prometheus metric, once: name, kind, labels, unit and meaning."""
+
+from typing import Literal
+
+import msgspec
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+_LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_BATCH = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric; a counter's name ends in `_total`, a unit is part of the name."""
+
+    name: str
+    kind: Kind
+    meaning: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+def _counter(name: str, meaning: str, *labels: str) -> Metric:
+    return Metric(name=f"foreshock_{name}_total", kind="counter", meaning=meaning, labels=labels)
+
+
+def _gauge(name: str, meaning: str, *labels: str) -> Metric:
+    return Metric(name=f"foreshock_{name}", kind="gauge", meaning=meaning, labels=labels)
+
+
+def _histogram(name: str, buckets: tuple[float, ...], meaning: str, *labels: str) -> Metric:
+    return Metric(name=f"foreshock_{name}", kind="histogram", meaning=meaning, labels=labels, buckets=buckets)
+
+
+FRAMES = _counter("frames", "Raw frames read, by what became of them.", "topic", "outcome")
+EVENTS_RECEIVED = _counter("events_received", "Events taken in, after repeats.", "topic")
+REPEATED_EVENTS = _counter("repeated_events", "Events skipped as repeats.", "topic")
+LATE_EVENTS = _counter("late_events", "Events outside the lateness bound.", "venue", "reason")
+DEAD_LETTERS = _counter("dead_letter", "Records that could not be read.", "stage", "reason")
+EVENT_TIME_LAG = _gauge("event_time_lag_seconds", "Receive time minus event time of the last event.", "topic")
+WATERMARK = _gauge("watermark_timestamp_seconds", "Event time up to which a stage is done.", "stage", "partition")
+OFFSET_LAG = _gauge("offset_lag", "Messages not read yet.", "topic", "partition")
+WINDOW_CLOSE_DELAY = _histogram(
+    "window_close_delay_seconds",
+    _LATENCY,
+    "From the arrival of the message that completed a row to the row on its topic.",
+)
+FEATURE_FRESHNESS = _gauge("feature_freshness_seconds", "Age of the last row written.", "partition")
+FEATURE_NULL = _gauge("feature_null_ratio", "Share of masked values in the last row.", "feature")
+BOOK_GAPS = _counter("book_gaps", "Order books that lost their sequence.", "venue")
+SOURCE_LAST_EVENT = _gauge(
+    "source_last_event_timestamp_seconds", "Event time of a venue's last event.", "venue", "stream"
+)
+ROWS = _counter("rows", "Feature rows written, one per instrument and border.", "partition")
+INFERENCE_REQUESTS = _counter("inference_requests", "Requests to Triton.", "model", "outcome")
+INFERENCE_DURATION = _histogram("inference_duration_seconds", _LATENCY, "One request to Triton.", "model")
+INFERENCE_BATCH_SIZE = _histogram("inference_batch_size", _BATCH, "Instruments in a request, before padding.", "model")
+INFERENCE_INFLIGHT = _gauge("inference_inflight", "Requests waiting for Triton.")
+BREAKER_STATE = _gauge("breaker_state", "0 closed, 1 half open, 2 open.")
+FORECASTS_PUBLISHED = _counter("forecasts_published", "Forecasts written.", "horizon", "status")
+FORECAST_SLOT_MISSED = _counter("forecast_slot_missed", "Scheduled forecasts never written.")
+FORECAST_AGE = _gauge("forecast_age_seconds", "Now minus the last forecast's origin.", "partition")
+END_TO_END = _histogram(
+    "end_to_end_seconds", _LATENCY, "From the last frame behind a row to its forecast on the topic."
+)
+COVERAGE = _gauge("coverage_ratio", "Share of outcomes inside the central band, so far.", "horizon", "level")
+SCORE = _gauge("score", "Mean loss so far.", "horizon", "expert", "metric")
+PARITY_MISMATCH = _counter("parity_mismatch", "Rows that differ from their recomputation.")
+FAITHFULNESS = _gauge("explanation_faithfulness", "Rank correlation of attention with leave-one-out effect.")
+CHECKPOINT_BYTES = _gauge("checkpoint_bytes", "Size of the last checkpoint.", "stage", "partition")
+CHECKPOINT_DURATION = _histogram(
+    "checkpoint_duration_seconds",
+    _LATENCY,
+    "From taking a checkpoint to its acknowledgement.",
+    "stage",
+)
+LOOP_LAG = _gauge("event_loop_lag_seconds", "Delay of the event loop at the last look.", "stage")
+BUILD_INFO = _gauge("build_info", "Always 1.", "version", "rules_id", "feature_set_id")
+
+METRICS: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
