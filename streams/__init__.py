@@ -1,0 +1,1 @@
+"""What touches Kafka, Faust, Triton, clocks and metrics: ingest, featurize, infer, score."""

@@ -1,0 +1,160 @@
+"""All settings: read once from the environment, each with its unit, default and meaning."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import msgspec
+
+from schemas.errors import SettingsError
+from schemas.rules import PROFILES, Rules
+
+PREFIX = "FORESHOCK_"
+
+
+def _setting(default: Any, unit: str, meaning: str, accepted: str = "") -> Any:
+    """Declare one setting; `accepted` lists its values, or gives a range `low..high`."""
+    return field(default=default, metadata={"unit": unit, "meaning": meaning, "accepted": accepted})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How one process runs. The name of a setting's variable is `FORESHOCK_` and its name in capitals."""
+
+    # Where things are.
+    bootstrap_servers: str = _setting("", "host:port,...", "Kafka brokers; empty: the local stack's on kafka_port")
+    triton_url: str = _setting("", "host:port", "Triton's gRPC address; empty: the local stack's on triton_grpc_port")
+    kafka_port: int = _setting(9092, "port", "Port of the local stack's broker", "1..65535")
+    kafka_controller_port: int = _setting(9093, "port", "Port of the local stack's controller", "1..65535")
+    triton_grpc_port: int = _setting(8001, "port", "Port of the local Triton's gRPC", "1..65535")
+    triton_http_port: int = _setting(8000, "port", "Port of the local Triton's HTTP", "1..65535")
+    triton_metrics_port: int = _setting(8002, "port", "Port of the local Triton's metrics", "1..65535")
+    metrics_port: int = _setting(
+        9464, "port", "First port of the processes' Prometheus metrics; 0 serves none", "0..65000"
+    )
+    data: Path = _setting(Path("../shared/data"), "path", "Folder of the captures")
+    state_dir: Path = _setting(Path("~/.local/state/foreshock"), "path", "Logs, process ids and the stack's data")
+    cache_dir: Path = _setting(Path("~/.cache/foreshock"), "path", "Downloads that a second run uses again")
+    # What decides the rows: see schemas.rules.
+    profile: str = _setting("ticks", "", "Rules of time: 1 s rows from ticks, or 5 min rows from bars", "ticks|bars")
+    allowed_lateness_seconds: float = _setting(
+        -1.0, "s", "How far behind its venue's clock an event may come; -1: that of the profile"
+    )
+    idle_timeout_seconds: float = _setting(-1.0, "s", "Silence after which a venue is not waited for; -1: profile's")
+    tile_interval_seconds: float = _setting(-1.0, "s", "Length of a base tile; -1: that of the profile")
+    row_interval_seconds: float = _setting(-1.0, "s", "Time between feature rows; -1: that of the profile")
+    partitions: int = _setting(
+        4, "count", "Partitions of the inner and outer topics; fixed once the topics exist", "1..1024"
+    )
+    raw_exchange_partitions: int = _setting(4, "count", "Partitions of raw.exchange.v1", "1..1024")
+    raw_onchain_partitions: int = _setting(1, "count", "Partitions of raw.onchain.v1", "1..1024")
+    raw_sentiment_partitions: int = _setting(1, "count", "Partitions of raw.sentiment.v1", "1..1024")
+    # How it runs.
+    workers: int = _setting(1, "count", "Processes of each stage that `foreshock run` starts", "1..64")
+    worker: int = _setting(
+        -1, "index", "Which of its stage's workers this process is: its static membership; -1: none", "-1..63"
+    )
+    batch_events: int = _setting(500, "events", "Events in a micro-batch before it is sent", "1..100000")
+    batch_ms: float = _setting(20.0, "ms", "Time after which an unfilled micro-batch is sent", "0..60000")
+    heartbeat_seconds: float = _setting(1.0, "s", "Time between heartbeats on raw topics", "0.01..3600")
+    checkpoint_seconds: float = _setting(10.0, "s", "Time between checkpoints of a partition", "0.1..3600")
+    session_timeout_seconds: float = _setting(6.0, "s", "Silence after which a worker counts as dead", "6..300")
+    fetch_wait_ms: int = _setting(20, "ms", "How long the broker may wait for new records to answer", "1..1500")
+    linger_ms: float = _setting(5.0, "ms", "How long a producer gathers records", "0..1000")
+    delivery_timeout_seconds: float = _setting(
+        120.0, "s", "An output that Kafka has not acknowledged by then ends the process", "1..3600"
+    )
+    stall_seconds: float = _setting(
+        60.0, "s", "A worker whose offsets stand so long while the log grows exits", "5..86400"
+    )
+    standby_replicas: int = _setting(0, "count", "Standby copies of the checkpoint table", "0..8")
+    inference_deadline_seconds: float = _setting(
+        0.9, "s", "No answer of the model by then gives a fallback forecast", "0.01..60"
+    )
+    breaker_failures: int = _setting(5, "count", "Failures in a row that open the breaker to Triton", "1..1000")
+    breaker_open_seconds: float = _setting(2.0, "s", "Time between canary inferences while it is open", "0.1..300")
+    log_level: str = _setting("WARNING", "", "Least level of log lines", "DEBUG|INFO|WARNING|ERROR")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
+        """Read the settings from `FORESHOCK_*`; raises SettingsError that names the bad one.
+
+        >>> Settings.from_environment({"FORESHOCK_WORKERS": "3"}).workers
+        3
+        """
+        given = os.environ if environment is None else environment
+        known = {variable(item.name): item.name for item in fields(cls)}
+        unknown = sorted(name for name in given if name.startswith(PREFIX) and name not in known)
+        if unknown:
+            raise SettingsError(f"{unknown[0]}: there is no such setting; `foreshock --help` lists them all")
+        return cls(**{name: given[key] for key, name in known.items() if key in given})
+
+    def __post_init__(self) -> None:
+        """Convert texts to their types, check ranges, and fill in what follows from others."""
+        hints = get_type_hints(type(self))
+        for item in fields(self):
+            value = _converted(item.name, hints[item.name], getattr(self, item.name))
+            _check(item.name, value, item.metadata["accepted"])
+            object.__setattr__(self, item.name, value)
+        for name, port in (("bootstrap_servers", self.kafka_port), ("triton_url", self.triton_grpc_port)):
+            if not getattr(self, name):
+                object.__setattr__(self, name, f"127.0.0.1:{port}")
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that give a child process these settings."""
+        return {variable(item.name): str(getattr(self, item.name)) for item in fields(self)}
+
+    @property
+    def rules(self) -> Rules:
+        """The rules of time: the profile's, with what was set otherwise."""
+        overrides = {
+            f"{name}_ns": round(seconds * 1e9)
+            for name in ("allowed_lateness", "idle_timeout", "tile_interval", "row_interval")
+            if (seconds := getattr(self, f"{name}_seconds")) >= 0
+        }
+        raw = {
+            f"raw.{kind}.v1": getattr(self, f"raw_{kind}_partitions") for kind in ("exchange", "onchain", "sentiment")
+        }
+        return msgspec.structs.replace(
+            PROFILES[self.profile], raw_partitions=raw, partitions=self.partitions, **overrides
+        )
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting.
+
+    >>> variable("workers")
+    'FORESHOCK_WORKERS'
+    """
+    return PREFIX + name.upper()
+
+
+def describe() -> list[tuple[str, str, str, str]]:
+    """Return (variable, default, unit, meaning) of every setting, for `--help` and the README."""
+    return [
+        (variable(item.name), str(item.default), item.metadata["unit"], item.metadata["meaning"])
+        for item in fields(Settings)
+    ]
+
+
+def _converted(name: str, kind: type, value: Any) -> Any:
+    if kind is Path:
+        return Path(value).expanduser()
+    if isinstance(value, kind):
+        return value
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        what = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
+        raise SettingsError(f"{variable(name)}: expected {what}, got {value!r}") from None
+
+
+def _check(name: str, value: Any, accepted: str) -> None:
+    if ".." in accepted:
+        low, high = map(float, accepted.split(".."))
+        if not low <= value <= high:
+            raise SettingsError(f"{variable(name)}: expected {accepted.replace('..', ' to ')}, got {value}")
+    elif accepted and value not in accepted.split("|"):
+        raise SettingsError(f"{variable(name)}: expected one of {accepted.replace('|', ', ')}, got {value!r}")
