@@ -23,7 +23,7 @@ def _setting(default: Any, unit: str, meaning: str, accepted: str = "") -> Any:
 class Settings:
     """How one process runs. The name of a setting's variable is `FORESHOCK_` and its name in capitals."""
 
-    # Where things are.
+    # Where things are. (RUF009: `_setting` is `dataclasses.field` with three words more.)
     bootstrap_servers: str = _setting("", "host:port,...", "Kafka brokers; empty: the local stack's on kafka_port")
     triton_url: str = _setting("", "host:port", "Triton's gRPC address; empty: the local stack's on triton_grpc_port")
     kafka_port: int = _setting(9092, "port", "Port of the local stack's broker", "1..65535")
@@ -34,9 +34,9 @@ class Settings:
     metrics_port: int = _setting(
         9464, "port", "First port of the processes' Prometheus metrics; 0 serves none", "0..65000"
     )
-    data: Path = _setting(Path("../shared/data"), "path", "Folder of the captures")
-    state_dir: Path = _setting(Path("~/.local/state/foreshock"), "path", "Logs, process ids and the stack's data")
-    cache_dir: Path = _setting(Path("~/.cache/foreshock"), "path", "Downloads that a second run uses again")
+    data: Path = _setting("../shared/data", "path", "Folder of the captures")  # noqa: RUF009
+    state_dir: Path = _setting("~/.local/state/foreshock", "path", "Logs, process ids and the stack's data")  # noqa: RUF009
+    cache_dir: Path = _setting("~/.cache/foreshock", "path", "Downloads that a second run uses again")  # noqa: RUF009
     # What decides the rows: see schemas.rules.
     profile: str = _setting("ticks", "", "Rules of time: 1 s rows from ticks, or 5 min rows from bars", "ticks|bars")
     allowed_lateness_seconds: float = _setting(
@@ -89,7 +89,8 @@ class Settings:
         unknown = sorted(name for name in given if name.startswith(PREFIX) and name not in known)
         if unknown:
             raise SettingsError(f"{unknown[0]}: there is no such setting; `foreshock --help` lists them all")
-        return cls(**{name: given[key] for key, name in known.items() if key in given})
+        values: dict[str, Any] = {name: given[key] for key, name in known.items() if key in given}
+        return cls(**values)
 
     def __post_init__(self) -> None:
         """Convert texts to their types, check ranges, and fill in what follows from others."""

@@ -3,13 +3,15 @@
 `streams.faust_app` runs a `Stage` on Kafka. A test may call the same six methods on a plain list.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry
 
 from schemas.errors import ForeshockError
 from streams.settings import Settings
+
+Headers = Mapping[str, bytes] | Sequence[tuple[str, bytes]]
 
 
 class Message(NamedTuple):
@@ -52,12 +54,22 @@ class Output(Protocol):
         """The value; None is a tombstone."""
 
     @property
-    def headers(self) -> Mapping[str, bytes]:
+    def headers(self) -> Headers:
         """The headers."""
 
     @property
     def partition(self) -> int | None:
         """The partition to send to, or None for the partitioner."""
+
+
+class Record(NamedTuple):
+    """An `Output` for those who have no class of their own."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    partition: int | None = None
 
 
 class FencedError(ForeshockError):
