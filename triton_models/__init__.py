@@ -1,0 +1,1 @@
+"""Networks, log-HAR, training and what tritonserver reads; see the README."""

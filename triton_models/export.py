@@ -1,0 +1,51 @@
+"""What tritonserver reads: `repository/<model>/config.pbtxt` and `<version>/` with a bundle in it."""
+
+from pathlib import Path
+
+from schemas.tensors import ATTENTION_OUTPUT, INPUTS, OUTPUTS, Tensor
+from triton_models.bundle import Bundle, Spec, Weights, write
+
+REPOSITORY = Path(__file__).parent / "repository"
+MAXIMUM_BATCH = 1024
+"""Rows that one request may carry: infer catching up sends many row intervals at once."""
+
+_MODEL = '''"""Loaded by tritonserver; the bundle beside this file says what it is."""
+
+from triton_models.serve import TritonPythonModel
+
+__all__ = ["TritonPythonModel"]
+'''
+
+
+def render_config(spec: Spec, *, kind: str = "KIND_CPU") -> str:
+    """Return the `config.pbtxt` of a model."""
+    outputs = (*OUTPUTS, ATTENTION_OUTPUT) if spec.kind == "performer" else OUTPUTS
+    parts = [
+        f'name: "{spec.name}"',
+        'backend: "python"',
+        f"max_batch_size: {MAXIMUM_BATCH}",
+        *(_tensor("input", tensor, spec) for tensor in INPUTS),
+        *(_tensor("output", tensor, spec) for tensor in outputs),
+        f"instance_group [ {{ count: 1 kind: {kind} }} ]",
+        "dynamic_batching { }",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def publish(spec: Spec, weights: Weights, repository: Path = REPOSITORY) -> Bundle:
+    """Write one version of a model and the model's configuration."""
+    model = repository / spec.name
+    bundle = write(model / spec.version, spec, weights)
+    (model / spec.version / "model.py").write_text(_MODEL)
+    (model / "config.pbtxt").write_text(render_config(spec))
+    return bundle
+
+
+def versions(model: Path) -> list[Path]:
+    """Return the version folders of a model, newest first."""
+    return sorted((path for path in model.iterdir() if path.name.isdigit()), key=lambda path: -int(path.name))
+
+
+def _tensor(role: str, tensor: Tensor, spec: Spec) -> str:
+    dims = ", ".join(str(spec.shape(axis)) for axis in tensor.axes)
+    return f'{role} [ {{ name: "{tensor.name}" data_type: {tensor.dtype} dims: [ {dims} ] }} ]'
