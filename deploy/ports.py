@@ -1,0 +1,49 @@
+"""Where the local servers listen: loopback only, and every port is an argument."""
+
+import random
+import socket
+from dataclasses import dataclass, fields
+
+from schemas.errors import StackError
+
+LOOPBACK = "127.0.0.1"  # not `localhost`: clients would try ::1 first
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """The ports of one stack."""
+
+    kafka: int = 19092
+    kafka_controller: int = 19093
+    triton_http: int = 18000
+    triton_grpc: int = 18001
+    triton_metrics: int = 18002
+
+
+def free_ports() -> Ports:
+    """Return ports that nobody uses now, below the range that outgoing connections are given."""
+    names = [field.name for field in fields(Ports)]
+    candidates = random.sample(range(20_000, 32_000), k=200)
+    free = [port for port in candidates if is_free(port)]
+    return Ports(**dict(zip(names, free, strict=False)))
+
+
+def is_free(port: int) -> bool:
+    """Say whether a server could listen on `port`."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def require_free(owner: str, *ports: int) -> None:
+    """Raise StackError where a port that `owner` needs is taken by a stranger."""
+    taken = [port for port in ports if not is_free(port)]
+    if taken:
+        raise StackError(
+            f"{owner}: port {taken[0]} on {LOOPBACK} is taken by another program.\n"
+            "Stop that program, or give this stack another port (`foreshock up --help`)."
+        )
