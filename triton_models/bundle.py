@@ -106,6 +106,7 @@ class Bundle(msgspec.Struct, frozen=True):
 def write(directory: Path, spec: Spec, weights: Weights) -> Bundle:
     """Write a bundle and return it as `read` would."""
     directory.mkdir(parents=True, exist_ok=True)
+    spec = msgspec.json.decode(msgspec.json.encode(spec), type=Spec)  # as it will be read: 0 becomes 0.0
     _check(spec, str(directory))
     encoded = safetensors.numpy.save({name: np.ascontiguousarray(weights[name]) for name in sorted(weights)})
     digest = _hash(spec, encoded)

@@ -29,6 +29,8 @@ class Batch(NamedTuple):
 class Predictor:
     """A network on one device; the bits of a row do not depend on the rows beside it.
 
+    The network runs on blocks of exactly MINIMUM_BATCH rows, the last one filled up with empty rows:
+    with batches of 17 or 33 rows other vector kernels take the odd rows, and last bits differ.
     Use one thread (`torch.set_num_threads(1)`) where bits must be those of another process.
     """
 
@@ -57,15 +59,20 @@ class Predictor:
         Rows whose shortest realised variance is masked are NaN.
         """
         rows = len(batch.features)
-        padded = _padded(batch, max(rows, MINIMUM_BATCH))
+        padded = _padded(batch, -(-max(rows, 1) // MINIMUM_BATCH) * MINIMUM_BATCH)
+        blocks = [self._block(Batch(*parts)) for parts in zip(*(t.split(MINIMUM_BATCH) for t in padded), strict=True)]
+        return {name: np.concatenate([block[name] for block in blocks])[:rows] for name in blocks[0]}
+
+    def _block(self, batch: Batch) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the outputs of exactly MINIMUM_BATCH rows."""
         with torch.inference_mode():
-            correction, attention = self.network(*(tensor.to(self.device) for tensor in padded[:3]))
-        features, mask, _, origin = (tensor.numpy() for tensor in padded)
+            correction, attention = self.network(*(tensor.to(self.device) for tensor in batch[:3]))
+        features, mask, _, origin = (tensor.numpy() for tensor in batch)
         mean, quantiles = self.bundle.har_forecast(features, mask, origin).correct(*_float64(correction)).levels()
-        outputs = {"mean": mean, "quantiles": quantiles}
+        outputs = {"mean": mean.astype(np.float32), "quantiles": quantiles.astype(np.float32)}
         if attention is not None:
             outputs["attention"] = attention.cpu().numpy()
-        return {name: np.ascontiguousarray(value[:rows], np.float32) for name, value in outputs.items()}
+        return outputs
 
 
 def _load(bundle: Bundle) -> Network:
