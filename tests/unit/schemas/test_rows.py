@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas import DecodeError
+from schemas.rows import AGED, RowHeader, Rows, decode_rows, encode_rows, quality_names
+
+HEADER = RowHeader(1_700_000_000_000_000_000, 2, "rules", "set")
+
+
+def rows(values):
+    count = len(values)
+    return Rows(
+        HEADER,
+        tuple(f"binance:A{i}-USDT" for i in range(count)),
+        ("one", "two"),
+        np.array(values, dtype=np.float64).reshape(count, 2),
+        np.full((count, len(AGED)), np.nan),
+        np.arange(count, dtype=np.uint32),
+    )
+
+
+def test_rows_survive_their_bytes():
+    written = rows([[1.0, np.nan], [np.nan, -2.5]])
+    read = decode_rows(encode_rows(written))
+    assert (read.header, read.instruments, read.features) == (HEADER, written.instruments, written.features)
+    np.testing.assert_array_equal(read.values, written.values)
+    np.testing.assert_array_equal(read.ages, written.ages)
+    np.testing.assert_array_equal(read.quality, [0, 1])
+
+
+def test_the_bits_of_a_value_survive():
+    value = np.nextafter(0.1, 1)
+    assert decode_rows(encode_rows(rows([[value, -0.0]]))).values.tobytes() == np.array([[value, -0.0]]).tobytes()
+
+
+def test_equal_rows_give_equal_bytes():
+    assert encode_rows(rows([[1.0, np.nan]])) == encode_rows(rows([[1.0, np.nan]]))
+
+
+@given(st.binary(max_size=300))
+def test_hostile_bytes_are_decode_errors(value):
+    with pytest.raises(DecodeError):
+        decode_rows(value)
+
+
+def test_the_row_id_names_all_that_decides_its_bytes():
+    assert HEADER.row_id == "2@1700000000000000000/rules/set"
+
+
+def test_quality_bits_have_names():
+    assert quality_names(0b101) == ["warming", "book-gap"]
