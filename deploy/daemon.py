@@ -17,6 +17,7 @@ from pathlib import Path
 from schemas.errors import StackError
 
 POLL_SECONDS = 0.05
+ANSWER_SECONDS = 10.0
 # The fields of /proc/PID/stat after the program's name: state, parent, group, session, ..., start time.
 STATE, SESSION, STARTED = 0, 3, 19
 
@@ -92,6 +93,13 @@ class Daemon:
         """Say whether it runs and was started with this very `configuration`."""
         return self.is_running() and json.loads(self._pid_file.read_text())["configuration"] == configuration
 
+    def serves(self, configuration: str, is_ready: Callable[[], bool]) -> bool:
+        """Say whether it runs as configured and answers within some seconds; if not it has to be started anew."""
+        if self.runs_with(configuration):
+            _wait(is_ready, ANSWER_SECONDS)
+            return is_ready()
+        return False
+
     def start(self, command: Sequence[str], environment: Mapping[str, str], configuration: str = "") -> None:
         """Start `command` in a session of its own, its output in the log."""
         with self.log.open("ab") as log:
@@ -131,12 +139,6 @@ class Daemon:
         if identity is not None and identity.is_running():
             _signal(identity.pid, signal.SIGKILL)
             _wait(lambda: not identity.is_running(), 10)
-
-    def clear(self) -> None:
-        """End what a crashed process left running."""
-        identity = self.identity()
-        if identity is not None and not identity.is_running():
-            self._kill_session(identity)
 
     def last_words(self) -> str:
         """Return the last line of the log that reads like a reason."""

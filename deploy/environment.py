@@ -23,11 +23,13 @@ def uv_program() -> Path:
 
 
 def _install_uv(target: Path, lock: Path) -> None:
-    if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True, check=False).returncode:
-        raise SetupError(f"{sys.executable} has no pip. Install it (Debian: apt install python3-pip).")
+    # Our own environments hold no pip; the Python that they were made from does.
+    python = f"{sys.base_prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    if subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode:
+        raise SetupError(f"{python} has no pip. Install it (Debian: apt install python3-pip).")
     say("fetching uv")
     _run(
-        sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
+        python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
         "--only-binary=:all:", "--require-hashes", "--target", str(target), "-r", str(lock),
     )  # fmt: skip
 

@@ -142,12 +142,12 @@ class KafkaBroker:
         command = [str(java_program()), *JAVA_OPTIONS, "-cp", f"{kafka_jars()}/*"]
         properties = self._write_properties()
         configuration = fingerprint(command, properties.read_text())
-        if not self.daemon.runs_with(configuration):
+        if not self.daemon.serves(configuration, self.is_ready):
             self.stop()
             require_free("Kafka", self._ports.kafka, self._ports.kafka_controller)
             self._format(command, properties)
             self.daemon.start([*command, "kafka.Kafka", str(properties)], _environment(), configuration)
-        self.daemon.wait_until(self.is_ready, READY_SECONDS)
+            self.daemon.wait_until(self.is_ready, READY_SECONDS)
 
     def stop(self) -> None:
         """Stop it cleanly; its log stays."""

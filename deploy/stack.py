@@ -31,7 +31,7 @@ class Plan:
 
     ports: Ports = field(default_factory=Ports)
     repository: str = str(REPOSITORY)
-    models: tuple[str, ...] = ()
+    models: tuple[str, ...] | None = None  # None: all that the repository holds
     services: tuple[str, ...] = ()  # those that should run
     heal: bool = False  # the supervisor restarts a service that ended
     owner: Identity | None = None  # the supervisor ends the stack when this process has ended
@@ -45,7 +45,7 @@ class Plan:
         return cls(
             ports=Ports(**record["ports"]),
             repository=record["repository"],
-            models=tuple(record["models"]),
+            models=None if record["models"] is None else tuple(record["models"]),
             services=tuple(record["services"]),
             heal=record["heal"],
             owner=Identity(**record["owner"]) if record["owner"] else None,
@@ -99,29 +99,30 @@ class Stack:
         services: Sequence[str] = SERVICES,
         *,
         ports: Ports | None = None,
-        repository: Path = REPOSITORY,
+        repository: Path | None = None,
         models: Sequence[str] | None = None,
         supervise: bool = False,
         owner: Identity | None = None,
     ) -> None:
         """Make `services` run and return when they are ready.
 
-        `models` are loaded from `repository`, by default all of it. With `supervise`, a service that ends is
-        restarted. With `owner`, the stack ends when that process has.
+        `models` of `repository` are loaded, all by default. With `supervise`, a service that ends is restarted.
+        With `owner`, the stack ends when that process has. What is not given stays as it was since the last `down`.
         """
         with self._locked():
             known = self.plan
             plan = Plan(
                 ports=ports or known.ports,
-                repository=str(repository.absolute()),
-                models=repository_models(repository) if models is None else tuple(models),
+                repository=str((repository or Path(known.repository)).absolute()),
+                models=known.models if models is None else tuple(models),
                 services=tuple(name for name in SERVICES if name in {*services, *known.services}),
                 heal=supervise or known.heal,
                 owner=owner or known.owner,
             )
             plan.write(self._plan_file)
             for name in plan.services:
-                self._start(name)
+                if name in services:
+                    self._start(name)
             self._supervise(plan)
 
     def down(self, *, wipe: bool = False) -> None:
@@ -132,9 +133,9 @@ class Stack:
     def end(self, *, wipe: bool = False) -> None:
         """Stop the services. For the supervisor itself; others call `down`."""
         with self._locked():
-            replace(self.plan, services=(), heal=False, owner=None).write(self._plan_file)
             for name in reversed(SERVICES):
                 self._server(name).stop()
+            self._plan_file.unlink(missing_ok=True)
             if wipe:
                 shutil.rmtree(self.folder / "kafka", ignore_errors=True)
 
@@ -192,7 +193,9 @@ class Stack:
         if service == KafkaBroker.name:
             return KafkaBroker(self.folder, plan.ports)
         if service == TritonServer.name:
-            return TritonServer(self.folder, plan.ports, Path(plan.repository), plan.models)
+            repository = Path(plan.repository)
+            models = repository_models(repository) if plan.models is None else plan.models
+            return TritonServer(self.folder, plan.ports, repository, models)
         raise StackError(f"there is no service {service!r}; there are: {', '.join(SERVICES)}.")
 
     def _supervise(self, plan: Plan) -> None:

@@ -68,11 +68,11 @@ class TritonServer:
         self._require_models()
         command, environment = self._command(), _environment()
         configuration = fingerprint(command, environment)
-        if not self.daemon.runs_with(configuration):
+        if not self.daemon.serves(configuration, self.is_live):
             self.stop()
             require_free("Triton", self._ports.triton_http, self._ports.triton_grpc, self._ports.triton_metrics)
             self.daemon.start(command, environment, configuration)
-        self.daemon.wait_until(self.is_live, READY_SECONDS)
+            self.daemon.wait_until(self.is_live, READY_SECONDS)
 
     def stop(self) -> None:
         """Stop it cleanly, also what a crash of it left: backend processes and their shared memory."""

@@ -1,0 +1,45 @@
+"""Real servers and real captures for the tests; nothing is left out silently."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.cache import CHECKOUT
+from deploy.stack import Stack, private_stack
+
+NO_DATA = "captures not found"
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of the test run's own, with Kafka running."""
+    with private_stack(tmp_path_factory.mktemp("stack"), ("kafka",)) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def stack(kafka: Stack) -> Stack:
+    """The same stack with tritonserver, serving all models of the repository."""
+    kafka.up()
+    return kafka
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of the recorded captures: FORESHOCK_DATA, or ../shared/data beside the checkout."""
+    folder = Path(os.environ.get("FORESHOCK_DATA") or CHECKOUT.parent / "shared" / "data")
+    if not folder.is_dir():
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(
+            f"{NO_DATA} in {folder}; set FORESHOCK_DATA to their folder"
+        )
+    return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    left_out = [report for report in terminalreporter.getreports("skipped") if NO_DATA in str(report.longrepr)]
+    if left_out:
+        terminalreporter.section("left out: captures not found (set FORESHOCK_DATA)")
+        for report in left_out:
+            terminalreporter.line(report.nodeid)
