@@ -18,7 +18,7 @@ class SetupError(Exception):
 def uv_program() -> Path:
     """Return uv, installed by pip into a folder of its own."""
     lock = DEPLOY / "requirements-uv.lock"
-    folder = cache_dir() / "uv" / fingerprint(lock.read_bytes(), sys.version)
+    folder = cache_dir() / "uv-program" / fingerprint(lock.read_bytes(), sys.version)
     return once(folder, lambda target: _install_uv(target, lock)) / "bin" / "uv"
 
 
@@ -29,7 +29,7 @@ def _install_uv(target: Path, lock: Path) -> None:
         raise SetupError(f"{python} has no pip. Install it (Debian: apt install python3-pip).")
     say("fetching uv")
     _run(
-        python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
+        python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "--no-deps",
         "--only-binary=:all:", "--require-hashes", "--target", str(target), "-r", str(lock),
     )  # fmt: skip
 
