@@ -1,0 +1,39 @@
+"""What raw frames say: one file a format, found by being there.
+
+A format is a module here with `FORMAT`, the name in a raw message's `format` header, and
+`decode(value, source)`: the events of one frame, or `LeftOut` where the frame is recognised and not
+read. It raises DecodeError, and nothing else, on any other bytes. Modules without `FORMAT` hold what
+formats share.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import MappingProxyType
+
+from schemas import Event, ForeshockError, LeftOut
+
+Decode = Callable[[bytes, str], list[Event] | LeftOut]
+"""Turns the value and the source of a raw message into its events."""
+
+AGGREGATE = "agg"
+"""The `id` of a trade that sums up several: aggregates are numbered apart from single trades."""
+
+
+@cache
+def formats() -> Mapping[str, Decode]:
+    """Return the decoder of every format by name.
+
+    >>> sorted(formats())[:2]
+    ['bars', 'binance-combined']
+    """
+    found: dict[str, Decode] = {}
+    for name in sorted(module.name for module in pkgutil.iter_modules(__path__)):
+        module = importlib.import_module(f"{__name__}.{name}")
+        if not hasattr(module, "FORMAT"):
+            continue
+        if module.FORMAT in found:
+            raise ForeshockError(f"streams/formats/{name}.py: the format {module.FORMAT!r} is there twice")
+        found[module.FORMAT] = module.decode
+    return MappingProxyType(found)
