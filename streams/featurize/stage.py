@@ -1,0 +1,103 @@
+"""The featurize stage: one engine per partition, fed in log order."""
+
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from featurestore.catalogue import Catalogue
+from featurestore.engine import Output, PartitionEngine
+from schemas import DecodeError
+from schemas.rows import Rows, decode_rows
+from schemas.metrics import DEAD_LETTERS, FEATURE_FRESHNESS, FEATURE_NULL, ROWS, WATERMARK
+from schemas.rules import SECOND_NS
+from schemas.topics import EVENT_TOPICS, FEATURE_ROW, MARKET_STATE
+from streams.announcements import announcements, require_announced
+from streams.dead_letters import dead_letter
+from streams.stage import Checkpoint, Message, Outlet
+
+MAX_BACKLOG = 600
+"""Closed borders without a row, above which no more events are read: rows wait for another partition."""
+
+
+class FeaturizeStage:
+    """Events to tiles to rows."""
+
+    name = "featurize"
+    topics = (*EVENT_TOPICS, MARKET_STATE)
+
+    def __init__(self, catalogue: Catalogue, clock: Callable[[], float] = time.time) -> None:
+        self._catalogue = catalogue
+        self._clock = clock
+        self._engines: dict[int, PartitionEngine] = {}
+        self._held: set[int] = set()
+        self._outlet: Outlet
+
+    async def started(self, outlet: Outlet) -> None:
+        """Read which feature sets are announced; refuse to start with others."""
+        self._outlet = outlet
+        self._announcements = announcements(outlet.settings)
+        require_announced(self._catalogue, self._announcements)
+
+    async def assigned(self, partition: int, checkpoint: bytes | None) -> Mapping[str, int]:
+        """Build the engine of a partition from its checkpoint."""
+        rules = self._outlet.settings.rules
+        context = (partition, rules, self._catalogue, self._announcements)
+        engine = PartitionEngine(*context) if checkpoint is None else PartitionEngine.restore(checkpoint, *context)
+        self._engines[partition] = engine
+        self._held.discard(partition)
+        return engine.resume
+
+    def revoked(self, partition: int) -> None:
+        """Forget the engine of a partition."""
+        self._engines.pop(partition, None)
+
+    async def process(self, message: Message) -> None:
+        """Take in one message and write the rows that it completes."""
+        engine = self._engines[message.partition]
+        try:
+            engine.apply(message.topic, message.offset, message.headers, message.value)
+        except DecodeError as error:
+            self._outlet.emit(message.partition, dead_letter("featurize", message, error))
+            await self._outlet.acknowledged(message.partition)
+            self._outlet.metrics[DEAD_LETTERS].labels(self.name, "decode").inc()
+            return
+        self._write(message.partition, engine.advance())
+        self._hold_or_release(message.partition, engine.backlog)
+
+    def checkpoint(self, partition: int) -> Checkpoint | None:
+        """Return the engine's state as of now."""
+        engine = self._engines.get(partition)
+        if engine is None:
+            return None
+        state = engine.checkpoint()
+        return Checkpoint(state.resume, state.blob)
+
+    async def stopped(self) -> None:
+        """Nothing was opened."""
+
+    def _write(self, partition: int, outputs: list[Output]) -> None:
+        for output in outputs:
+            self._outlet.emit(partition, output)
+        rows = [output for output in outputs if output.topic == FEATURE_ROW]
+        if rows:
+            self._measure(partition, decode_rows(rows[-1].value), len(rows))
+
+    def _measure(self, partition: int, last: Rows, messages: int) -> None:
+        """Tell how far the rows are; the last message stands for those written with it."""
+        metrics, label = self._outlet.metrics, str(partition)
+        row_seconds = last.header.row_time_ns / SECOND_NS
+        metrics[ROWS].labels(label).inc(messages * len(last.instruments))
+        metrics[WATERMARK].labels(self.name, label).set(row_seconds)
+        metrics[FEATURE_FRESHNESS].labels(label).set(self._clock() - row_seconds)
+        for name, share in zip(last.features, np.isnan(last.values).mean(axis=0), strict=True):
+            metrics[FEATURE_NULL].labels(name).set(share)
+
+    def _hold_or_release(self, partition: int, backlog: int) -> None:
+        """Stop reading events, never market parts, while too many rows wait for other partitions."""
+        waits = backlog > MAX_BACKLOG
+        if waits == (partition in self._held):
+            return
+        for topic in EVENT_TOPICS:
+            (self._outlet.hold if waits else self._outlet.release)(topic, partition)
+        (self._held.add if waits else self._held.discard)(partition)
