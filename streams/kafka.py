@@ -177,9 +177,9 @@ def to_message(message: ConfluentMessage) -> Message:
         topic=message.topic() or "",
         partition=_number(message.partition()),
         offset=_number(message.offset()),
-        key=cast("bytes | None", message.key()),
+        key=message.key(),
         headers={name: value or b"" for name, value in headers},
-        value=cast("bytes | None", message.value()),
+        value=message.value(),
         timestamp_ms=message.timestamp()[1],
     )
 

@@ -26,11 +26,11 @@ class Settings:
     # Where things are. (RUF009: `_setting` is `dataclasses.field` with three words more.)
     bootstrap_servers: str = _setting("", "host:port,...", "Kafka brokers; empty: the local stack's on kafka_port")
     triton_url: str = _setting("", "host:port", "Triton's gRPC address; empty: the local stack's on triton_grpc_port")
-    kafka_port: int = _setting(9092, "port", "Port of the local stack's broker", "1..65535")
-    kafka_controller_port: int = _setting(9093, "port", "Port of the local stack's controller", "1..65535")
-    triton_grpc_port: int = _setting(8001, "port", "Port of the local Triton's gRPC", "1..65535")
-    triton_http_port: int = _setting(8000, "port", "Port of the local Triton's HTTP", "1..65535")
-    triton_metrics_port: int = _setting(8002, "port", "Port of the local Triton's metrics", "1..65535")
+    kafka_port: int = _setting(19092, "port", "Port of the local stack's broker", "1..65535")
+    kafka_controller_port: int = _setting(19093, "port", "Port of the local stack's controller", "1..65535")
+    triton_grpc_port: int = _setting(18001, "port", "Port of the local Triton's gRPC", "1..65535")
+    triton_http_port: int = _setting(18000, "port", "Port of the local Triton's HTTP", "1..65535")
+    triton_metrics_port: int = _setting(18002, "port", "Port of the local Triton's metrics", "1..65535")
     metrics_port: int = _setting(
         9464, "port", "First port of the processes' Prometheus metrics; 0 serves none", "0..65000"
     )

@@ -6,9 +6,8 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from prometheus_client import CollectorRegistry
-
 from schemas.errors import ForeshockError
+from streams.metrics_server import Metrics
 from streams.settings import Settings
 
 Headers = Mapping[str, bytes] | Sequence[tuple[str, bytes]]
@@ -84,8 +83,8 @@ class Outlet(Protocol):
         """The settings of this process."""
 
     @property
-    def registry(self) -> CollectorRegistry:
-        """Where metrics of this process are registered."""
+    def metrics(self) -> Metrics:
+        """The metrics of this process: `outlet.metrics[schemas.metrics.ROWS].labels("0").inc()`."""
 
     def emit(self, partition: int, output: Output) -> None:
         """Send `output`, made from input partition `partition`. Never blocks.
