@@ -14,7 +14,7 @@ def dead_letter(stage: str, message: Message, error: DecodeError) -> Record:
     """Return the dead letter of a message: its key, value and headers untouched, and the reason."""
     place = f"{message.topic}[{message.partition}]@{message.offset}"
     headers = [*message.headers.items(), *reason_headers(stage, message, error.at(place))]
-    return Record(DEAD_LETTER, message.value, message.key, headers, 0)
+    return Record(topic=DEAD_LETTER, key=message.key, value=message.value, headers=headers, partition=0)
 
 
 def reason_headers(stage: str, message: Message, error: DecodeError) -> Iterable[tuple[str, bytes]]:

@@ -8,8 +8,8 @@ import numpy as np
 from featurestore.catalogue import Catalogue
 from featurestore.engine import Output, PartitionEngine
 from schemas import DecodeError
-from schemas.rows import Rows, decode_rows
 from schemas.metrics import DEAD_LETTERS, FEATURE_FRESHNESS, FEATURE_NULL, ROWS, WATERMARK
+from schemas.rows import Rows, decode_rows
 from schemas.rules import SECOND_NS
 from schemas.topics import EVENT_TOPICS, FEATURE_ROW, MARKET_STATE
 from streams.announcements import announcements, require_announced
