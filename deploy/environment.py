@@ -29,8 +29,8 @@ def _install_uv(target: Path, lock: Path) -> None:
         raise SetupError(f"{python} has no pip. Install it (Debian: apt install python3-pip).")
     say("fetching uv")
     _run(
-        python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "--no-deps",
-        "--only-binary=:all:", "--require-hashes", "--target", str(target), "-r", str(lock),
+        python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore",
+        "--no-deps", "--only-binary=:all:", "--require-hashes", "--target", str(target), "-r", str(lock),
     )  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def packages(name: str) -> Path:
 
 
 def _unpack(target: Path, lock: Path) -> None:
-    say(f"fetching {lock.read_text().split()[0]}")
+    say(f"fetching the packages of {lock.name}")
     run_uv(
         "pip", "install", "--python", sys.executable, "--target", str(target), "--no-deps", "--require-hashes",
         "-r", str(lock),
