@@ -80,7 +80,7 @@ class _Rounds:
         self._next = max(self._next, border + self._lateness)
 
     def until(self, time_ns: int) -> Iterator[Placed]:
-        """Yield the rounds due before `time_ns`; the first of a run also at that time."""
+        """Yield the rounds due before `time_ns`."""
         while self._next < time_ns:
             for topic, partition in self._places:
                 yield topic, partition, RawMessage(topic, b"", b"", "replay", HEARTBEAT, self._next)

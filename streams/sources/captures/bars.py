@@ -30,14 +30,15 @@ _MARKETS = {"spot": ("", "-USDT"), "futures": ("-usdm", "-USDT-PERP")}
 """Market to the ends of its venue's and its instruments' names."""
 _PRICES = ("open", "high", "low", "close", "volume")
 _ROWS = 8_192
+_MS = 1_000_000
 
 
 class _Bar(msgspec.Struct):
-    """A raw bar: `interval` as in "5m", volume in base units; NaN is written as null."""
+    """A raw bar: `interval` as in "5m", `start` in ms, volume in base units; NaN is written as null."""
 
     instrument_id: str
     interval: str
-    start_time_ns: int
+    start: int
     open: float
     high: float
     low: float
@@ -57,27 +58,28 @@ def recognise(path: Path) -> Capture | str | None:
         return f"{market} files are not read, only bars of {' and '.join(_MARKETS)}"
     venue_end, instrument_end = _MARKETS[market]
     source = exchange + venue_end
-    read = partial(_read, path, f"{source}:{asset}{instrument_end}", count + unit, int(count) * _UNIT_NS[unit])
+    interval_ms = int(count) * _UNIT_NS[unit] // _MS
+    read = partial(_read, path, f"{source}:{asset}{instrument_end}", count + unit, interval_ms)
     return Capture(path, NAME, source, read)
 
 
-def _read(path: Path, instrument_id: str, interval: str, interval_ns: int) -> Iterator[RawMessage]:
+def _read(path: Path, instrument_id: str, interval: str, interval_ms: int) -> Iterator[RawMessage]:
     source = instrument_id.partition(":")[0]
     key = f"{source}/{instrument_id.partition(':')[2]}/{interval}".encode()
     encoder = msgspec.json.Encoder()
     for starts, prices in _columns(path):
         for start, *values in zip(starts, *prices, strict=True):
             value = encoder.encode(_Bar(instrument_id, interval, start, *values))
-            received = start + interval_ns + RECEIVE_DELAY_NS
+            received = (start + interval_ms) * _MS + RECEIVE_DELAY_NS
             yield RawMessage(RAW_EXCHANGE, key, value, source, FORMAT, received)
 
 
 def _columns(path: Path) -> Iterator[tuple[list[int], list[list[float]]]]:
-    """Yield the start times (ns) and the price columns, some thousand rows at a time."""
+    """Yield the start times (ms) and the price columns, some thousand rows at a time."""
     row = 0
     try:
         for batch in pq.ParquetFile(path).iter_batches(_ROWS, columns=["date", *_PRICES]):
-            starts = batch.column("date").cast(pa.timestamp("ns", "UTC")).cast(pa.int64())
+            starts = batch.column("date").cast(pa.timestamp("ms", "UTC")).cast(pa.int64())
             yield starts.to_pylist(), [batch.column(name).to_pylist() for name in _PRICES]
             row += batch.num_rows
     except (OSError, KeyError, pa.ArrowException) as problem:

@@ -45,4 +45,3 @@ def _read(path: Path, source: str) -> Iterator[RawMessage]:
                 where=f"{path}:{number}",
             )
         yield RawMessage(RAW_EXCHANGE, key, frame, source, FORMAT, int(time) * unit)
-
