@@ -190,20 +190,16 @@ def _regress(design: Floats, target: Floats, origin_time_ns: Times) -> _Fit | No
 
 
 def _borrow(fits: list[list[_Fit | None]], horizons: tuple[str, ...]) -> list[list[_Fit]]:
-    """Fill what could not be fitted, first with fewer windows, then from a shorter horizon."""
-    filled: list[list[_Fit]] = []
-    for known, row in enumerate(fits):
-        done: list[_Fit] = []
-        for index, horizon in enumerate(horizons):
-            one = row[index] or (filled[known - 1][index] if known else None)
-            if one is None:
-                if not done:
-                    raise StateError(
-                        f"log-HAR needs {MINIMUM_ROWS} rows whose variance {horizon} ahead is known; add rows"
-                    )
-                one = _stretched(done[-1], HORIZON_NS[horizon] / HORIZON_NS[horizons[index - 1]])
-            done.append(one)
-        filled.append(done)
+    """Fill what could not be fitted: from a fit with fewer windows, else from a shorter horizon."""
+    filled: list[list[_Fit]] = [[] for _ in fits]
+    for index, horizon in enumerate(horizons):
+        one: _Fit | None = None
+        for known, row in enumerate(fits):
+            one = row[index] or one
+            if one is None and not index:
+                raise StateError(f"log-HAR needs {MINIMUM_ROWS} rows whose variance {horizon} ahead is known; add rows")
+            ratio = HORIZON_NS[horizon] / HORIZON_NS[horizons[max(index - 1, 0)]]
+            filled[known].append(one or _stretched(filled[known][-1], ratio))
     return filled
 
 

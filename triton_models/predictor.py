@@ -60,7 +60,10 @@ class Predictor:
         """
         rows = len(batch.features)
         padded = _padded(batch, -(-max(rows, 1) // MINIMUM_BATCH) * MINIMUM_BATCH)
-        blocks = [self._block(Batch(*parts)) for parts in zip(*(t.split(MINIMUM_BATCH) for t in padded), strict=True)]
+        blocks = [
+            self._block(Batch(*parts))
+            for parts in zip(*(torch.split(tensor, MINIMUM_BATCH) for tensor in padded), strict=True)
+        ]
         return {name: np.concatenate([block[name] for block in blocks])[:rows] for name in blocks[0]}
 
     def _block(self, batch: Batch) -> dict[str, npt.NDArray[np.float32]]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from triton_models.bundle import Spec
+from triton_models.networks.inputs import Inputs
 
 _BOUND = 2.0
 """Most that a network may move a level, in log variance: a factor of seven."""
@@ -25,6 +26,8 @@ class Correction(NamedTuple):
 
 class Network(nn.Module):
     """A network of the house."""
+
+    inputs: Inputs
 
     def forward(self, features: Tensor, mask: Tensor, age: Tensor) -> tuple[Correction, Tensor | None]:
         """Return the correction and the attention (B, A, T, M) of the last step, if there is one."""

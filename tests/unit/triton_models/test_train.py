@@ -1,0 +1,95 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from schemas.errors import StateError
+from triton_models.bundle import SPEC_FILE, WEIGHTS_FILE, Size
+from triton_models.dataset import NEVER, Pinned, from_arrow
+from triton_models.train import Material, Options, train
+
+QUICK = Options(intervals=8, size=Size(width=16, heads=2), epochs=2, examples=2048, batch=128, validation_examples=512)
+HORIZONS = ("5m", "1h", "1d")
+
+
+@pytest.fixture
+def learn(table, tmp_path):
+    def run(kind, folder, options=QUICK):
+        return train(
+            table,
+            profile="bars",
+            kind=kind,
+            feature_set_id="0123456789ab",
+            repository=tmp_path / folder,
+            options=options,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("kind", ["performer", "lstm"])
+def test_the_same_seed_gives_the_same_bytes_and_another_another(learn, kind, tmp_path):
+    first, again = learn(kind, "a"), learn(kind, "b")
+    assert first.hash == again.hash
+    for name in (SPEC_FILE, WEIGHTS_FILE):
+        paths = [tmp_path / folder / f"{kind}-bars" / "1" / name for folder in "ab"]
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_it_learns_what_log_har_cannot_know(learn):
+    # Volume tells tomorrow's volatility better than the noisy variance of one bar does.
+    bundle = learn("lstm", "a", Options(intervals=8, epochs=3, examples=8192, validation_examples=1024))
+    history = bundle.spec.manifest["history"]
+    assert min(history) < history[0]
+    hour = bundle.spec.manifest["validation"]["5m"]
+    assert hour["qlike"] < hour["har_qlike"]
+
+
+def test_training_sees_nothing_that_ends_behind_the_split(table):
+    # train ............ split ---- validation
+    #            t |----h----|      a target that ends behind the split is not known to training
+    material = Material(table, HORIZONS, QUICK)
+    for index, horizon_ns in enumerate((300, 3600, 86_400)):
+        known = np.isfinite(material.seen[:, index])
+        assert table.row_time_ns[known].max() <= material.split_ns - horizon_ns * 10**9
+    assert table.row_time_ns[material.training].max() < material.split_ns
+    assert table.row_time_ns[material.validation].min() > material.split_ns
+
+
+def test_windows_lie_on_the_grid_of_row_intervals(table):
+    rows = np.array([0, 2, 3000, 3500])  # 0 and 3000 are first rows of an instrument
+    features, mask, age = table.windows(rows, 4)
+    assert features.shape == (4, 4, 5)
+    assert not mask[[0, 2], :3].any()
+    assert (age[[0, 2], :3] == NEVER).all()
+    assert np.array_equal(features[1, 1:, 0], table.values[:3, 0])
+    assert np.array_equal(features[3, :, 0], table.values[3497:3501, 0])
+
+
+def test_the_target_is_the_variance_that_followed(table):
+    ahead = table.ahead("1h")
+    assert np.array_equal(ahead[100:200], table.column("realised_variance_1h")[112:212])
+    assert np.isnan(ahead[2988:3000]).all()  # the next row is of another instrument
+
+
+def test_rows_are_read_from_arrow(table):
+    pinned = Pinned.of(["realised_variance_5m", "hour"], ["bar", "clock"])
+    rows = pa.table(
+        {
+            "instrument_id": ["b", "a", "a"],
+            "row_time_ns": pa.array([600, 900, 300], pa.int64()),
+            "realised_variance_5m": [1.0, None, 2.0],
+            "hour": [0.0, 1.0, 2.0],
+            "age_bar": [0.5, None, 3.0],
+        }
+    )
+    table = from_arrow(rows, pinned, row_interval_ns=300)
+    assert table.instruments == ("a", "b")
+    assert table.row_time_ns.tolist() == [300, 900, 600]
+    assert np.array_equal(table.values[:, 0], [2.0, np.nan, 1.0], equal_nan=True)
+    assert table.ages.tolist() == [[3.0, 0.0], [NEVER, 0.0], [0.5, 0.0]]
+
+
+def test_rows_without_a_pinned_feature_are_an_error():
+    rows = pa.table({"instrument_id": ["a"], "row_time_ns": [0]})
+    with pytest.raises(StateError, match="rows lack the columns spread"):
+        from_arrow(rows, Pinned.of(["spread"], ["quote"]), row_interval_ns=1)

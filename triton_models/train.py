@@ -1,0 +1,323 @@
+"""Training: log-HAR first, then a network on what log-HAR leaves.
+
+One thread, deterministic kernels, one seed: the same rows give the same bytes on the same machine.
+Targets are purged by their horizon: what the training side learns from ends before the split.
+"""
+
+import copy
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+
+from schemas.rules import PROFILES
+from schemas.tensors import HORIZON_NS, HORIZONS, QUANTILES
+from triton_models.bundle import Bundle, Size, Spec
+from triton_models.dataset import NEVER, Indices, RowTable, scaling_of
+from triton_models.export import publish
+from triton_models.har import Floats, fit, forecast, log_variance, windows_of
+from triton_models.networks import Correction, Network, build
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and how much of it is done, in [0, 1]."""
+
+_EXCESS_LIMIT = 3.0
+_QLIKE_WEIGHT = 0.25
+_SELECTING_NS = HORIZON_NS["1h"]
+"""Longer horizons have too few independent targets to choose a checkpoint by."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What training may be told."""
+
+    intervals: int = 32
+    size: Size = Size()
+    epochs: int = 8
+    examples: int = 12_288
+    """Examples in one epoch, drawn anew for each."""
+    batch: int = 256
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    dropout: float = 0.2
+    """Probability that an example does not get to see a modality."""
+    averaging: float = 0.98
+    """Decay of the moving average of weights, per step."""
+    patience: int = 3
+    """Epochs without a better validation loss before training ends."""
+    validation_ratio: float = 0.15
+    validation_examples: int = 4096
+    har_rows: int = 200_000
+    seed: int = 0
+
+
+DEFAULTS = Options()
+
+
+class Examples(NamedTuple):
+    """Examples on their way through a network."""
+
+    features: Tensor
+    mask: Tensor
+    age: Tensor
+    base: tuple[Tensor, Tensor, Tensor]
+    """Log-HAR: log mean (B, H), log median (B, H), steps (B, H, Q - 1)."""
+    target: Tensor
+    """(B, H): log of the realised variance that followed, NaN where not known."""
+
+
+class Material:
+    """Rows prepared for training: split, base forecasts and targets."""
+
+    def __init__(self, table: RowTable, horizons: Sequence[str], options: Options) -> None:
+        """Split by time, fit log-HAR and scaling on the first part."""
+        self.table, self.options = table, options
+        ahead = {horizon: table.ahead(horizon) for horizon in horizons}
+        times = np.sort(table.row_time_ns)
+        self.split_ns = int(times[int(len(times) * (1 - options.validation_ratio))])
+        seen = {
+            horizon: np.where(table.row_time_ns + HORIZON_NS[horizon] <= self.split_ns, target, np.nan)
+            for horizon, target in ahead.items()
+        }
+        past = np.stack([table.column(name) for name in windows_of(table.pinned.features)], axis=-1)
+        (first,) = np.nonzero(table.row_time_ns <= self.split_ns)
+        some = first[:: -(-len(first) // options.har_rows)]
+        self.har = fit(
+            windows_of(table.pinned.features),
+            past[some],
+            table.row_time_ns[some],
+            {horizon: target[some] for horizon, target in seen.items()},
+        )
+        self.scaling = scaling_of(table, first)
+        self.base = forecast(self.har, past, table.row_time_ns)
+        self.seen, self.ahead = _logs(seen), _logs(ahead)
+        usable = np.isfinite(self.base.median).all(-1)
+        (self.training,) = np.nonzero(usable & np.isfinite(self.seen).any(-1))
+        later = usable & np.isfinite(self.ahead).any(-1) & (table.row_time_ns > self.split_ns)
+        (validation,) = np.nonzero(later)
+        self.validation = validation[:: max(1, len(validation) // options.validation_examples)]
+
+    def examples(self, rows: Indices, targets: Floats) -> Examples:
+        """Return the examples that end at `rows`."""
+        features, mask, age = self.table.windows(rows, self.options.intervals)
+        base = tuple(_tensor(part[rows]) for part in self.base)
+        tensors = (torch.from_numpy(features), torch.from_numpy(mask), torch.from_numpy(age))
+        return Examples(*tensors, (base[0], base[1], base[2]), _tensor(targets[rows]))
+
+
+def train(
+    table: RowTable,
+    *,
+    profile: str,
+    kind: str,
+    feature_set_id: str,
+    repository: Path,
+    version: str = "1",
+    options: Options = DEFAULTS,
+    progress: Progress = lambda _text, _ratio: None,
+) -> Bundle:
+    """Train one network and write it as `<kind>-<profile>/<version>` into `repository`.
+
+    Raises:
+        StateError: where the rows are too few for a log-HAR.
+    """
+    with _deterministic(options.seed):
+        progress("fitting log-HAR", 0.0)
+        material = Material(table, HORIZONS[profile], options)
+        spec = _spec(material, profile, kind, feature_set_id, version)
+        network, history = _learn(build(spec), material, progress)
+        manifest = {
+            "data_hash": table.data_hash,
+            "rows": len(table),
+            "instruments": list(table.instruments),
+            "first_row_time_ns": int(table.row_time_ns.min()),
+            "split_ns": material.split_ns,
+            "last_row_time_ns": int(table.row_time_ns.max()),
+            "code": code_version(),
+            "options": msgspec.to_builtins(options),
+            "history": history,
+            "validation": _report(network, material),
+        }
+        weights = {name: value.numpy() for name, value in network.state_dict().items()}
+    return publish(msgspec.structs.replace(spec, manifest=manifest), weights, repository)
+
+
+def code_version() -> str:
+    """Return 12 hex digits that name the code that trains and forecasts."""
+    files = sorted(Path(__file__).parent.glob("**/*.py"))
+    sources = [file for file in files if "repository" not in file.relative_to(Path(__file__).parent).parts]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:12]
+
+
+def log_quantiles(median: Tensor, steps: Tensor) -> Tensor:
+    """Return log quantiles (B, H, Q) from medians (B, H) and positive steps (B, H, Q - 1)."""
+    middle = QUANTILES.index(0.5)
+    below = steps[..., :middle].flip(-1).cumsum(-1).flip(-1)
+    above = steps[..., middle:].cumsum(-1)
+    median = median[..., None]
+    return torch.cat([median - below, median, median + above], dim=-1)
+
+
+def losses(examples: Examples, correction: Correction) -> Tensor:
+    """Return pinball loss in log variance plus a quarter of QLIKE (B, H), 0 where the target is not known.
+
+    QLIKE grows linearly from an excess of three on: 1 % of origins carry a third of it.
+    """
+    mean, median, steps = examples.base
+    known = torch.isfinite(examples.target)
+    target = torch.where(known, examples.target, mean)
+    error = target[..., None] - log_quantiles(median + correction.median, steps * correction.widths)
+    levels = torch.tensor(QUANTILES)
+    pinball = torch.maximum(levels * error, (levels - 1) * error).mean(-1)
+    excess = target - mean - correction.mean
+    inside = excess.clamp(max=_EXCESS_LIMIT)
+    qlike = torch.exp(inside) * (1 + excess - inside) - excess - 1
+    return torch.where(known, pinball + _QLIKE_WEIGHT * qlike, 0.0)
+
+
+def _spec(material: Material, profile: str, kind: str, feature_set_id: str, version: str) -> Spec:
+    table, options = material.table, material.options
+    return Spec(
+        name=f"{kind}-{profile}",
+        version=version,
+        profile=profile,
+        kind=kind,
+        features=table.pinned.features,
+        feature_set_id=feature_set_id,
+        modalities=table.pinned.modalities,
+        modality_of=table.pinned.modality_of,
+        intervals=options.intervals,
+        row_interval_ns=PROFILES[profile].row_interval_ns,
+        horizons=HORIZONS[profile],
+        quantiles=QUANTILES,
+        scaling=material.scaling,
+        size=options.size,
+        har=material.har,
+    )
+
+
+def _learn(network: Network, material: Material, progress: Progress) -> tuple[Network, list[float]]:
+    """Return the averaged network of the best epoch and the validation losses, log-HAR's first."""
+    options = material.options
+    random = np.random.default_rng(options.seed)
+    average = copy.deepcopy(network)
+    best, history = copy.deepcopy(network.state_dict()), [_validation_loss(network, material)]
+    steps = max(1, options.examples // options.batch)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.epochs * steps)
+    for epoch in range(options.epochs):
+        for step in range(steps):
+            rows = np.sort(random.choice(material.training, options.batch))
+            _step(
+                network,
+                optimiser,
+                _hidden(material.examples(rows, material.seen), network.inputs.members, options.dropout),
+            )
+            schedule.step()
+            _average(average, network, options.averaging)
+            progress(f"epoch {epoch + 1} of {options.epochs}", (epoch * steps + step + 1) / (options.epochs * steps))
+        history.append(_validation_loss(average, material))
+        if history[-1] <= min(history):
+            best = copy.deepcopy(average.state_dict())
+        if len(history) - 1 - int(np.argmin(history)) >= options.patience:
+            break
+    average.load_state_dict(best)
+    return average.eval(), [round(loss, 6) for loss in history]
+
+
+def _step(network: Network, optimiser: torch.optim.Optimizer, examples: Examples) -> None:
+    correction, _ = network(examples.features, examples.mask, examples.age)
+    known = torch.isfinite(examples.target).sum().clamp(min=1)
+    loss = losses(examples, correction).sum() / known
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimiser.step()
+
+
+def _average(average: Network, network: Network, decay: float) -> None:
+    with torch.no_grad():
+        for kept, new in zip(average.parameters(), network.parameters(), strict=True):
+            kept.lerp_(new, 1 - decay)
+
+
+def _hidden(examples: Examples, members: Tensor, probability: float) -> Examples:
+    """Hide modalities at random, for a whole window: what a network may lose, it must not need."""
+    rows, _, modalities = examples.age.shape
+    hide = torch.rand(rows, 1, modalities) < probability  # (B, 1, M)
+    masked = (hide[:, :, None, :] & members).any(-1)  # (B, 1, F)
+    age = torch.where(hide, NEVER, examples.age)
+    return examples._replace(mask=torch.where(masked, 0.0, examples.mask), age=age)
+
+
+def _outputs(network: Network, material: Material, rows: Indices) -> Iterator[tuple[Examples, Correction]]:
+    with torch.inference_mode():
+        for start in range(0, len(rows), material.options.batch):
+            examples = material.examples(rows[start : start + material.options.batch], material.ahead)
+            yield examples, network(examples.features, examples.mask, examples.age)[0]
+
+
+def _validation_loss(network: Network, material: Material) -> float:
+    """Return the mean loss over the horizons that may choose a checkpoint."""
+    horizons = material.har.horizons
+    chosen = [index for index, name in enumerate(horizons) if HORIZON_NS[name] <= _SELECTING_NS]
+    total, count = 0.0, 0
+    for examples, correction in _outputs(network, material, material.validation):
+        loss = losses(examples, correction)[:, chosen]
+        total += float(loss.double().sum())
+        count += int(torch.isfinite(examples.target[:, chosen]).sum())
+    return total / max(count, 1)
+
+
+def _report(network: Network, material: Material) -> dict[str, dict[str, float]]:
+    """Return, per horizon, QLIKE and bias in log variance of the network and of log-HAR."""
+    means, targets, bases = [], [], []
+    for examples, correction in _outputs(network, material, material.validation):
+        bases.append(examples.base[0])
+        means.append(examples.base[0] + correction.mean)
+        targets.append(examples.target)
+    if not targets:
+        return {}
+    target, mean, base = (torch.cat(parts).double().numpy() for parts in (targets, means, bases))
+    report = {}
+    for index, horizon in enumerate(material.har.horizons):
+        known = np.isfinite(target[:, index])
+        if known.any():
+            excess, base_excess = (target[known, index] - level[known, index] for level in (mean, base))
+            report[horizon] = {
+                "rows": int(known.sum()),
+                "qlike": round(float((np.exp(excess) - excess - 1).mean()), 6),
+                "har_qlike": round(float((np.exp(base_excess) - base_excess - 1).mean()), 6),
+                "ratio_of_means": round(float(np.exp(excess).mean()), 6),
+                "har_ratio_of_means": round(float(np.exp(base_excess).mean()), 6),
+            }
+    return report
+
+
+def _logs(targets: dict[str, Floats]) -> Floats:
+    """Return log targets (N, H)."""
+    return np.stack([log_variance(target, HORIZON_NS[name]) for name, target in targets.items()], axis=-1)
+
+
+def _tensor(values: Floats) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))
+
+
+@contextmanager
+def _deterministic(seed: int) -> Iterator[None]:
+    """One thread, one seed and deterministic kernels; gives the process its own back."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(mode=True)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.use_deterministic_algorithms(mode=False)
+        torch.set_num_threads(threads)
