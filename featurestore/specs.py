@@ -1,8 +1,11 @@
 """What a tile, a derived tile and a feature are to the engine: data and one pure function each."""
 
+import math
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -154,16 +157,14 @@ def as_input(column: NDArray[Any]) -> NDArray[Any]:
     return column.astype(np.str_)
 
 
-def evaluate_segments(
-    function: Callable[..., Any], inputs: list[NDArray[Any]], offsets: NDArray[np.int64]
-) -> Array:
+def evaluate_segments(function: Callable[..., Any], inputs: list[NDArray[Any]], offsets: NDArray[np.int64]) -> Array:
     """Return `function` of all tiles at once, (n,)."""
     count = len(offsets) - 1
     with np.errstate(all="ignore"):
         result = function(*(Segments(values, offsets) for values in inputs))
     if isinstance(result, Segments) or np.shape(result) not in ((), (count,)):
-        raise TypeError(f"expected one number per tile, got {result!r}")
-    return np.array(np.broadcast_to(result, count), dtype=np.float64)
+        raise TypeError(f"expected one number, got {result!r}")
+    return known(np.broadcast_to(result, count))
 
 
 def evaluate_each(
@@ -172,11 +173,49 @@ def evaluate_each(
     offsets: NDArray[np.int64],
     empty_value: float,
 ) -> Array:
-    """Return `function` of each tile on its own, (n,)."""
+    """Return `function` of each tile on its own, (n,); NaN where a tile has too few events for it."""
     result = np.full(len(offsets) - 1, empty_value)
-    with np.errstate(all="ignore"):
-        for i, (start, stop) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+    with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+        for i, (start, stop) in enumerate(pairwise(offsets.tolist())):
             if stop > start:
-                # A fresh copy, since kernels may look at how memory is aligned.
-                result[i] = function(*(values[start:stop].copy() for values in inputs))
-    return result
+                # Fresh copies: kernels may look at how memory is aligned.
+                result[i] = value_of_one(function, *(values[start:stop].copy() for values in inputs))
+    return known(result)
+
+
+def value_of_one(function: Callable[..., Any], *inputs: NDArray[Any]) -> float:
+    """Return `function` of one tile, NaN where it asks for an event that is not there."""
+    try:
+        return float(function(*inputs))
+    except (IndexError, ValueError, ZeroDivisionError):
+        return np.nan
+
+
+def reduction(function: Callable[..., Any], where: str) -> Callable[..., Array]:
+    """Return `function` of arrays [..., T], one per input, as the engine calls it: [...].
+
+    The function always sees contiguous [rows, T], whether there is one row or all history: numpy
+    computes a lone row of shape (T,) by other means (scalars), with other bits.
+    """
+
+    def reduce(*arrays: Array) -> Array:
+        *outer, length = arrays[0].shape
+        rows = math.prod(outer)
+        if rows == 0:
+            return np.empty(outer)
+        inputs = (np.ascontiguousarray(each, np.float64).reshape(rows, length) for each in arrays)
+        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+            result = np.asarray(function(*inputs))
+        if result.shape != (rows,):
+            raise FeatureError(
+                f"{where}: shape {result.shape} from inputs {(rows, length)}: expected {(rows,)}; "
+                "reduce the last axis, as in x.sum(-1)"
+            )
+        return known(result).reshape(outer)
+
+    return reduce
+
+
+def known(values: NDArray[Any]) -> Array:
+    """Return finite values as float64, NaN (always with the same bits) for all others."""
+    return np.where(np.isfinite(values), values, np.nan).astype(np.float64)

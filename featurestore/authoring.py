@@ -1,0 +1,238 @@
+"""What a quant writes: functions marked as tiles, market series and features.
+
+A decorated function stays a plain function. Its parameter names are its inputs.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypeVar, get_args, get_type_hints
+
+from featurestore.specs import Combine, Scope, window_ns_of
+from schemas import EVENTS, Event, FeatureError
+
+Kind: TypeAlias = Literal["tile", "derived", "market", "feature"]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_MARK = "__foreshock__"
+_FEW_NAMES = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declaration:
+    """A marked function and what was asked for it."""
+
+    kind: Kind
+    function: Callable[..., Any] = field(repr=False)
+    inputs: tuple[str, ...]
+    docs: str
+    record: type[Event] | None = None
+    windows_ns: tuple[int, ...] = ()
+    window_tiles: int = 0
+    combine: Combine | None = None
+    carry_ns: int = 0
+    interval_ns: int = 0
+    scope: Scope = "own"
+    unit: str = ""
+    owner: str = ""
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the function."""
+        return self.function.__name__
+
+    @property
+    def path(self) -> Path:
+        """File of the function."""
+        return Path(self.function.__code__.co_filename)
+
+    @property
+    def where(self) -> str:
+        """File and name, for errors ("order_flow.py signed_volume")."""
+        return where(self.function)
+
+    def error(self, problem: str) -> FeatureError:
+        """Return the error that says where the problem is."""
+        return FeatureError(f"{self.where}: {problem}")
+
+
+def where(function: Callable[..., Any]) -> str:
+    """Return file and name of a function."""
+    return f"{Path(function.__code__.co_filename).name} {function.__name__}"
+
+
+def declaration_of(value: object) -> Declaration | None:
+    """Return what `value` was marked as, None where it is no marked function."""
+    found = getattr(value, _MARK, None) if inspect.isfunction(value) else None
+    return found if isinstance(found, Declaration) else None
+
+
+def tile(
+    record: type[Event] | None = None,
+    *,
+    window: int | str | None = None,
+    combine: Combine | None = None,
+    carry: str | None = None,
+    scope: Scope = "own",
+    interval: str | None = None,
+    version: str = "",
+) -> Callable[[Function], Function]:
+    """Mark a function as a tile: one number of an instrument and tile interval.
+
+    With a `record`, it is a function of the events of the tile and its parameters are the record's
+    fields. With a `window` (a number of tiles, or a time), it is derived: a function of the last
+    tiles of other series, arrays [..., window].
+
+    `combine` says how tiles merge to minutes and hours ("sum", "min", "max", "first", "last");
+    without it windows stay short. `carry` ("15m") lets a silent tile repeat the last value for so
+    long. `scope="market"` reads events of all assets ("*"). `interval` ("5m") limits it to profiles
+    with this tile interval. Raises `FeatureError`.
+    """
+
+    def mark(function: Function) -> Function:
+        at = where(function)
+        if (record is None) == (window is None):
+            raise FeatureError(f"{at}: a tile has either a record, @tile(Trade), or a window, @tile(window=2)")
+        if combine is not None and combine not in get_args(Combine):
+            raise FeatureError(f"{at}: combine={combine!r}: expected one of {', '.join(get_args(Combine))}")
+        if scope not in get_args(Scope):
+            raise FeatureError(f'{at}: scope={scope!r}: expected "own" or "market"')
+        common: dict[str, Any] = {"combine": combine, "label": version}
+        if window is not None:
+            return _mark(function, kind="derived", **common, **_span(at, window))
+        inputs = {
+            "record": _known_record(at, record),
+            "carry_ns": _time(at, "carry", carry),
+            "interval_ns": _time(at, "interval", interval),
+        }
+        return _mark(function, kind="tile", scope=scope, **common, **inputs)
+
+    return mark
+
+
+def market(*, window: int | str = 1, version: str = "") -> Callable[[Function], Function]:
+    """Mark a derived series whose mean over all instruments of the market is a series for features.
+
+    `window` is a number of tiles, or a time. Raises `FeatureError`.
+    """
+
+    def mark(function: Function) -> Function:
+        return _mark(function, kind="market", label=version, **_span(where(function), window))
+
+    return mark
+
+
+def feature(
+    *,
+    window: str | Sequence[str] = (),
+    unit: str = "",
+    owner: str = "",
+    version: str = "",
+) -> Callable[[Function], Function]:
+    """Mark a function as a feature: a reduction of the last axis of arrays [..., T].
+
+    `window` is one time ("5m") or several; each makes a feature named quantity + window. Without
+    it, the feature sees the last tile alone and is named by its quantity. `unit` may stand at the
+    end of the docstring's first line instead: "..., in base units.". A `version` says that its
+    code is meant to stay: changed code needs another one. Raises `FeatureError`.
+    """
+
+    def mark(function: Function) -> Function:
+        at = where(function)
+        windows = (window,) if isinstance(window, str) else tuple(window)
+        windows_ns = tuple(_time(at, "window", each) for each in windows)
+        if len(set(windows_ns)) < len(windows_ns):
+            raise FeatureError(f"{at}: window={list(windows)}: the same window twice")
+        return _mark(function, kind="feature", windows_ns=windows_ns or (0,), unit=unit, owner=owner, label=version)
+
+    return mark
+
+
+def fields_of(record: type[Event]) -> tuple[str, ...]:
+    """Return the fields of a record that a tile function may read: its own numbers and texts.
+
+    >>> fields_of(EVENTS["trade"])
+    ('price', 'size', 'side')
+    """
+    common = set(Event.__struct_fields__)
+    hints = get_type_hints(record)
+    return tuple(name for name in record.__struct_fields__ if name not in common and hints[name] in (float, int, str))
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """Return the names most like `name`, for an error; all of them where they are few."""
+    found = get_close_matches(name, names, n=3, cutoff=0.5) or (list(names) if len(names) <= _FEW_NAMES else [])
+    return " or ".join(found) or f"one of {len(names)} names"
+
+
+def _mark(function: Function, **options: Any) -> Function:
+    if not inspect.isfunction(function):
+        raise FeatureError(f"{function!r}: expected a function below the decorator")
+    if declaration_of(function) is not None:
+        raise FeatureError(f"{where(function)}: marked twice; a function is one tile or one feature")
+    docs = inspect.getdoc(function) or ""
+    if not docs:
+        raise FeatureError(f"{where(function)}: no docstring; say what it is and its unit: Volume, in base units.")
+    options.setdefault("unit", "")
+    options["unit"] = options["unit"] or _unit_of(docs)
+    declaration = Declaration(function=function, inputs=_inputs(function), docs=docs, **options)
+    _check_fields(declaration)
+    setattr(function, _MARK, declaration)
+    return function
+
+
+def _unit_of(docs: str) -> str:
+    """Return the unit at the end of a docstring's first line.
+
+    >>> _unit_of("Traded volume, in base units.")
+    'base units'
+    """
+    head, found, unit = docs.partition("\n")[0].rstrip(".").rpartition(" in ")
+    return unit if found and head else ""
+
+
+def _inputs(function: Callable[..., Any]) -> tuple[str, ...]:
+    plain = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = inspect.signature(function).parameters.values()
+    for parameter in parameters:
+        if parameter.kind is not plain or parameter.default is not inspect.Parameter.empty:
+            raise FeatureError(f"{where(function)}: parameter {parameter}: expected plain names, each an input")
+    if not parameters:
+        raise FeatureError(f"{where(function)}: no parameters; their names are the inputs")
+    return tuple(parameter.name for parameter in parameters)
+
+
+def _check_fields(declaration: Declaration) -> None:
+    if declaration.record is None:
+        return
+    known = fields_of(declaration.record)
+    for name in declaration.inputs:
+        if name not in known:
+            raise declaration.error(f"{declaration.record.__name__} has no field {name!r}; it has {', '.join(known)}")
+
+
+def _known_record(at: str, record: object) -> type[Event]:
+    if isinstance(record, type) and issubclass(record, Event) and record in EVENTS.values():
+        return record
+    names = ", ".join(event.__name__ for event in EVENTS.values())
+    raise FeatureError(f"{at}: @tile({getattr(record, '__name__', repr(record))}): expected one of {names}")
+
+
+def _time(at: str, option: str, value: str | None) -> int:
+    if value is None:
+        return 0
+    try:
+        return window_ns_of(value)
+    except FeatureError as error:
+        raise FeatureError(f"{at}: {str(error).replace('window', option, 1)}") from None
+
+
+def _span(at: str, window: int | str) -> dict[str, Any]:
+    if isinstance(window, str):
+        return {"windows_ns": (_time(at, "window", window),)}
+    if window < 1:
+        raise FeatureError(f"{at}: window={window}: expected 1 or more tiles")
+    return {"window_tiles": window}

@@ -1,0 +1,1 @@
+"""Tiles and features, one file for a theme; each is found by being here."""

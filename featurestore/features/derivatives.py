@@ -1,0 +1,61 @@
+"""Perpetuals and futures: basis, funding, open interest; the last that was told counts."""
+
+import numpy as np
+
+from featurestore import feature, tile
+from schemas import Derivative
+
+
+@tile(Derivative, combine="last", carry="15m")
+def relative_basis(mark_price, index_price):
+    """(Mark - index) / index, in ratio."""
+    gap = (mark_price - index_price) / index_price
+    return gap[np.isfinite(gap)][-1]
+
+
+@tile(Derivative, combine="last", carry="15m")
+def funding(funding_rate):
+    """Funding rate of the interval, in ratio."""
+    return funding_rate[np.isfinite(funding_rate)][-1]
+
+
+@tile(Derivative, combine="last", carry="15m")
+def next_funding_s(next_funding_time_ns):
+    """Time of the next funding, in seconds since the epoch."""
+    return next_funding_time_ns[next_funding_time_ns > 0][-1] / 1e9
+
+
+@tile(Derivative, combine="last", carry="15m")
+def open_contracts(open_interest):
+    """Open interest, in base units."""
+    return open_interest[open_interest > 0][-1]
+
+
+@feature(window=["1m", "1h"])
+def basis(relative_basis):
+    """Mean of (mark - index) / index, in ratio."""
+    return np.nanmean(relative_basis, -1)
+
+
+@feature(window="1h")
+def basis_change(relative_basis):
+    """(Mark - index) / index, last minus first, in ratio."""
+    return relative_basis[..., -1] - relative_basis[..., 0]
+
+
+@feature(window="1m")
+def funding_rate(funding):
+    """Funding rate that was told last, in ratio per funding interval."""
+    return funding[..., -1]
+
+
+@feature(window="1m")
+def minutes_to_funding(next_funding_s, border_s):
+    """Time to the next funding, in minutes."""
+    return np.maximum(next_funding_s[..., -1] - border_s[..., -1], 0) / 60
+
+
+@feature(window="1h")
+def open_interest_change(open_contracts):
+    """Log change of open interest, in log ratio."""
+    return np.log(open_contracts[..., -1] / open_contracts[..., 0])

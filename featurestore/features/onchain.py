@@ -1,0 +1,62 @@
+"""Token movements: mints and burns that concern all instruments, transfers of an asset's own."""
+
+import numpy as np
+
+from featurestore import feature, tile
+from schemas import Flow
+
+WHALE_USD = 1e6
+
+
+@tile(Flow, combine="sum", scope="market")
+def minted_usd(kind, amount_usd):
+    """Value of stablecoin mints, in US dollars."""
+    return np.nansum(np.where(kind == "mint", amount_usd, 0.0))
+
+
+@tile(Flow, combine="sum", scope="market")
+def burned_usd(kind, amount_usd):
+    """Value of stablecoin burns, in US dollars."""
+    return np.nansum(np.where(kind == "burn", amount_usd, 0.0))
+
+
+@tile(Flow, combine="sum", scope="market")
+def moved_usd(kind, amount_usd):
+    """Value of stablecoin transfers, in US dollars."""
+    return np.nansum(np.where(kind == "transfer", amount_usd, 0.0))
+
+
+@tile(Flow, combine="sum", scope="market")
+def whale_count(amount_usd):
+    """Stablecoin movements of a million US dollars and more, in movements."""
+    return (amount_usd >= WHALE_USD).sum()
+
+
+@tile(Flow, combine="sum")
+def asset_moved_usd(amount_usd):
+    """Value of movements of the asset's own token, in US dollars."""
+    return np.nansum(amount_usd)
+
+
+@feature(window=["5m", "1h", "6h"])
+def stablecoin_issuance(minted_usd, burned_usd):
+    """Stablecoin mints minus burns (Chi, Chu and Hao 2024), in US dollars."""
+    return minted_usd.sum(-1) - burned_usd.sum(-1)
+
+
+@feature(window=["5m", "1h"])
+def stablecoin_transfers(moved_usd):
+    """Stablecoin transfers, in US dollars."""
+    return moved_usd.sum(-1)
+
+
+@feature(window="1h")
+def whale_movements(whale_count):
+    """Stablecoin movements of a million US dollars and more, in movements."""
+    return whale_count.sum(-1)
+
+
+@feature(window=["5m", "1h"])
+def asset_transfers(asset_moved_usd):
+    """Movements of the asset's own token, in US dollars."""
+    return asset_moved_usd.sum(-1)
