@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import faust
 from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
 from confluent_kafka import KafkaException, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -49,11 +50,11 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         created = super()._create_worker_consumer(transport)
         # Faust fixes 1,500 ms, and an idle partition then holds up the others; there is no setting.
-        created._fetch_max_wait_ms = self.app.stage_settings.fetch_wait_ms  # noqa: SLF001
+        created._fetch_max_wait_ms = _ours(self.app).stage_settings.fetch_wait_ms  # noqa: SLF001
         return created
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        wanted = {driver.ensure_aiokafka_TP(tp): driver.OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
+        wanted = {driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
         try:
             await self._ensure_consumer().commit(wanted)
         except KafkaError as error:
@@ -95,14 +96,14 @@ class _Consumer(driver.Consumer):
     async def perform_seek(self) -> None:
         """Go where the stage stands: the group's commits are never what is resumed from."""
         assigned = self.assignment()
-        positions = {TP(*place): offset for place, offset in self.app.runner.positions().items()}
+        positions = {TP(*place): offset for place, offset in _ours(self.app).runner.positions().items()}
         positions = {tp: offset for tp, offset in positions.items() if tp in assigned}
         if positions:
             await self.seek_wait(positions)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        self.app.waiting_since = time.monotonic()
-        await self.app.runner.revoke_all()
+        _ours(self.app).waiting_since = time.monotonic()
+        await _ours(self.app).runner.revoke_all()
         self.covered.clear()
         self.held.clear()
         await super().on_partitions_revoked(revoked)
@@ -122,6 +123,9 @@ class _App(faust.App):
     def _new_transport(self) -> Any:
         return _Transport(self.conf.broker_consumer, self)
 
+    def _create_directories(self) -> None:
+        """Tables live in memory and in their changelogs: nothing is kept on disk."""
+
     def joining_age(self) -> float:
         """Return the seconds since partitions were asked for, 0 once they are there."""
         since = self.waiting_since
@@ -131,6 +135,10 @@ class _App(faust.App):
         if not self.should_stop:
             exit_now(1, "Faust crashed", reason)
         super()._crash(reason)
+
+
+def _ours(app: Any) -> _App:
+    return cast("_App", app)
 
 
 class _TableLog:
@@ -148,10 +156,16 @@ class _TableLog:
 
     @property
     def topic(self) -> str:
-        return cast("str", self.table.changelog_topic.get_topic_name())
+        return str(self.table.changelog_topic.get_topic_name())
+
+    @property
+    def recovery(self) -> Any:
+        """Faust's service that reads the changelog."""
+        return cast("Any", self.app.tables).recovery
 
     def _data(self) -> dict[bytes, bytes]:
-        return cast("dict[bytes, bytes]", self.table.data.data)
+        store: Any = self.table.data
+        return cast("dict[bytes, bytes]", store.data)
 
     def records(self, partition: int) -> Mapping[bytes, bytes]:
         prefix = b"%d/" % partition
@@ -168,7 +182,7 @@ class _TableLog:
         """Make the next assignment of the partition read its changelog from the beginning."""
         for key in self.records(partition):
             self._data().pop(key)
-        self.app.tables.recovery.active_offsets.pop(TP(self.topic, partition), None)
+        self.recovery.active_offsets.pop(TP(self.topic, partition), None)
 
 
 class _Source:
@@ -208,15 +222,15 @@ class _Source:
         """Check that the table holds all that the changelog had: Faust's recovery is not trusted blindly."""
         tps = [TP(self._log.topic, partition) for partition in partitions]
         ends = await self._consumer.highwaters(*tps)
-        recovery = self._app.tables.recovery
+        recovery = self._log.recovery
         for tp in tps:
             have, wanted = recovery.active_offsets.get(tp), recovery.active_highwaters.get(tp, ends[tp] - 1)
             if (-1 if have is None else have) < min(ends[tp] - 1, wanted):
                 raise StateError(f"{tp.topic}[{tp.partition}]: restored up to {have} of {wanted}")
 
 
-def build_app(settings: Settings, stage: Stage, metrics: Metrics, pulse: Pulse) -> tuple[_App, StageRunner, Outbox]:
-    """Return the Faust app that runs `stage`, its runner and the producer of its outputs; starts nothing."""
+def build_app(settings: Settings, stage: Stage, metrics: Metrics, pulse: Pulse) -> tuple[_App, StageRunner]:
+    """Return the Faust app that runs `stage`, and its runner; starts nothing."""
     app = _App(stage.name, **_options(settings, stage))
     app.stage_settings = settings
     app.finalize()
@@ -228,7 +242,7 @@ def build_app(settings: Settings, stage: Stage, metrics: Metrics, pulse: Pulse) 
     for topic in stage.topics:
         _add_agent(app, topic)
     app.on_rebalance_complete.connect(_acquirer(app, stage, source), weak=False)
-    return app, app.runner, outbox
+    return app, app.runner
 
 
 def _options(settings: Settings, stage: Stage) -> dict[str, Any]:
@@ -238,7 +252,6 @@ def _options(settings: Settings, stage: Stage) -> dict[str, Any]:
         "consumer_group_instance_id": member if settings.worker >= 0 else None,
         # Names the member in the assignment; a static member that comes back must find the same.
         "canonical_url": f"http://{member}:1",
-        "datadir": str(settings.state_dir / "faust" / member),
         "topic_partitions": settings.partitions,
         "topic_allow_declare": False,
         "topic_disable_leader": True,
@@ -283,7 +296,7 @@ async def _deliver(runner: StageRunner, message: Any) -> None:
         message.key,
         _headers(message.headers),
         message.value,
-        int(round((message.timestamp or 0.0) * 1000)),
+        round((message.timestamp or 0.0) * 1000),
     )
     try:
         await runner.deliver(record)
@@ -328,7 +341,7 @@ async def _run(settings: Settings, stage: Stage) -> None:
     metrics = Metrics()
     MetricsServer(metrics, settings.metrics_port)
     pulse = Pulse(settings.session_timeout_seconds)
-    app, runner, outbox = build_app(settings, stage, metrics, pulse)
+    app, runner = build_app(settings, stage, metrics, pulse)
     stop = _stop_signal()
     clock = _LoopClock(metrics, stage.name)
     await stage.started(runner)

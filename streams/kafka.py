@@ -34,7 +34,7 @@ class Outbox:
     """
 
     def __init__(self, settings: Settings, client_id: str, overrides: Mapping[str, Any] | None = None) -> None:
-        self._producer = Producer(_producer_config(settings, client_id) | dict(overrides or {}), logger=LOGGER)
+        self._producer = Producer(producer_config(settings, client_id) | dict(overrides or {}), logger=LOGGER)
         self._deadline = settings.delivery_timeout_seconds
         self._pending: dict[int, None] = {}
         self._sequence = 0
@@ -126,7 +126,7 @@ class Outbox:
         self.check()
 
 
-def _producer_config(settings: Settings, client_id: str) -> dict[str, Any]:
+def producer_config(settings: Settings, client_id: str) -> dict[str, Any]:
     return {
         "bootstrap.servers": settings.bootstrap_servers,
         "client.id": client_id,
@@ -134,7 +134,8 @@ def _producer_config(settings: Settings, client_id: str) -> dict[str, Any]:
         "acks": "all",
         "partitioner": "murmur2_random",
         "linger.ms": settings.linger_ms,
-        "compression.type": "zstd",
+        # aiokafka, under Faust, reads zstd, lz4 and snappy only with a package more.
+        "compression.type": "none",
         "message.max.bytes": 4 << 20,
         "queue.buffering.max.messages": 200_000,
         "queue.buffering.max.kbytes": 256 << 10,
@@ -272,8 +273,8 @@ def create_topics(settings: Settings) -> list[str]:
     missing = sorted(declared.keys() - _metadata(settings).keys())
     if not missing:
         return []
-    futures = _admin(settings).create_topics([_new_topic(declared[name]) for name in missing])
-    for name, future in futures.items():
+    admin = _admin(settings)  # kept: the answers come only while it lives
+    for name, future in admin.create_topics([_new_topic(declared[name]) for name in missing]).items():
         _created(name, future)
     _wait_for(settings, missing)
     return missing

@@ -36,7 +36,8 @@ class Settings:
     )
     data: Path = _setting("../shared/data", "path", "Folder of the captures")  # noqa: RUF009
     state_dir: Path = _setting("~/.local/state/foreshock", "path", "Logs, process ids and the stack's data")  # noqa: RUF009
-    cache_dir: Path = _setting("~/.cache/foreshock", "path", "Downloads that a second run uses again")  # noqa: RUF009
+    cache: Path = _setting("~/.cache/foreshock", "path", "Downloads and environments that a second run uses again")  # noqa: RUF009
+    python: str = _setting("", "path", "Python that the set-up starts from; empty: the first fit one on PATH")
     # What decides the rows: see schemas.rules.
     profile: str = _setting("ticks", "", "Rules of time: 1 s rows from ticks, or 5 min rows from bars", "ticks|bars")
     allowed_lateness_seconds: float = _setting(
