@@ -1,7 +1,7 @@
 """What raw frames say: one file a format, found by being there.
 
-A format is a module here with `FORMAT`, the name in a raw message's `format` header, and
-`decode(value, source)`: the events of one frame, or `LeftOut` where the frame is recognised and not
+A format is a module here with `FORMAT`, the name in a raw message's `format` header (or a tuple of
+names), and `decode(value, source)`: the events of one frame, or `LeftOut` where the frame is recognised and not
 read. It raises DecodeError, and nothing else, on any other bytes. Modules without `FORMAT` hold what
 formats share.
 """
@@ -31,9 +31,9 @@ def formats() -> Mapping[str, Decode]:
     found: dict[str, Decode] = {}
     for name in sorted(module.name for module in pkgutil.iter_modules(__path__)):
         module = importlib.import_module(f"{__name__}.{name}")
-        if not hasattr(module, "FORMAT"):
-            continue
-        if module.FORMAT in found:
-            raise ForeshockError(f"streams/formats/{name}.py: the format {module.FORMAT!r} is there twice")
-        found[module.FORMAT] = module.decode
+        named = getattr(module, "FORMAT", ())
+        for format_name in (named,) if isinstance(named, str) else named:
+            if format_name in found:
+                raise ForeshockError(f"streams/formats/{name}.py: the format {format_name!r} is there twice")
+            found[format_name] = module.decode
     return MappingProxyType(found)

@@ -1,8 +1,8 @@
 """Closed bars as plain JSON: what bar files are replayed as.
 
-`{"instrument_id": "binance:BTC-USDT", "interval": "5m", "start": 1672531200000, "open": 1.0, "high":
-2.0, "low": 1.0, "close": 1.5, "volume": 3.0}`; `start` in any form that `time_ns` reads, `volume` in
-base units, `trades` where it is known. Binance kline frames are of the format `binance-combined`.
+`{"instrument_id": "binance:BTC-USDT", "interval": "5m", "start_time_ns": 1672531200000000000,
+"open": 1.0, "high": 2.0, "low": 1.0, "close": 1.5, "volume": 3.0}`; `volume` in base units,
+`trade_count` where it is known. Binance kline frames are of the format `binance-combined`.
 """
 
 import re
@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from schemas import Bar, DecodeError, Event, LeftOut
 from schemas.events import UNKNOWN
-from streams.formats.fields import NonNegative, Positive, read, shown, time_ns
+from streams.formats.fields import LAST_NS, NonNegative, Positive, read, shown
 
 FORMAT = "bars"
 
@@ -32,13 +32,13 @@ class PlainBar(msgspec.Struct, frozen=True, gc=False):
 
     instrument_id: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}:[A-Z0-9]{1,20}(-[A-Z0-9]{1,20}){1,3}$")]
     interval: str
-    start: int | float | str
+    start_time_ns: Annotated[int, Meta(ge=1, le=LAST_NS)]
     open: Positive
     high: Positive
     low: Positive
     close: Positive
     volume: NonNegative
-    trades: NonNegative | None = None
+    trade_count: NonNegative | None = None
 
 
 _BAR = msgspec.json.Decoder(PlainBar)
@@ -54,13 +54,13 @@ def decode(value: bytes, source: str) -> list[Event] | LeftOut:  # noqa: ARG001 
         Bar(
             instrument_id=bar.instrument_id,
             venue=bar.instrument_id.partition(":")[0],
-            event_time_ns=time_ns(bar.start, "$.start") + interval - 1,
+            event_time_ns=bar.start_time_ns + interval - 1,
             open=bar.open,
             high=bar.high,
             low=bar.low,
             close=bar.close,
             volume=bar.volume,
-            trade_count=UNKNOWN if bar.trades is None else bar.trades,
+            trade_count=UNKNOWN if bar.trade_count is None else bar.trade_count,
             interval_ns=interval,
         )
     ]

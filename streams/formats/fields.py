@@ -14,13 +14,13 @@ MAX_FRAME_BYTES = 1 << 20
 """Kafka's default limit of a message: no feed handler can have sent more."""
 
 _HUGE = 1e18
-_LAST_NS = 4_102_444_800_000_000_000
+LAST_NS = 4_102_444_800_000_000_000
 """The year 2100: a later time is another unit or nonsense."""
 
 Positive = Annotated[float, Meta(gt=0, le=_HUGE)]
 """A price or a size. NaN and infinities fail the comparison."""
 NonNegative = Annotated[float, Meta(ge=0, le=_HUGE)]
-Milliseconds = Annotated[int, Meta(ge=1, le=_LAST_NS // 1_000_000)]
+Milliseconds = Annotated[int, Meta(ge=1, le=LAST_NS // 1_000_000)]
 """A time in ms since 1970."""
 Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """A venue's running number."""
@@ -59,7 +59,7 @@ def _explained(message: str, value: bytes) -> DecodeError:
     match = _MESSAGE.match(message)
     text, path = (match["text"], match["path"] or "$") if match else (message, "$")
     problem = text[:1].lower() + text[1:]
-    if ", got" not in problem and "missing" not in problem:
+    if not any(word in problem for word in (", got", "missing", "enum value")):
         problem += _received(value, path)
     return DecodeError(problem, path=path)
 
@@ -95,7 +95,7 @@ def time_ns(value: str | float, path: str) -> int:
     """
     number = _number(value)
     time = _text_time_ns(str(value), path) if number is None else _number_time_ns(number)
-    if not 0 < time <= _LAST_NS:
+    if not 0 < time <= LAST_NS:
         raise DecodeError(f"expected a time between 1970 and 2100, got {shown(value)}", path=path)
     return time
 
@@ -109,7 +109,7 @@ def _number(value: str | float) -> int | float | None:
 
 
 def _number_time_ns(number: float) -> int:
-    if not 0 < number <= _LAST_NS:
+    if not 0 < number <= LAST_NS:
         return 0
     for limit, unit_ns in ((1e11, 1_000_000_000), (1e14, 1_000_000), (1e17, 1_000)):
         if number < limit:
