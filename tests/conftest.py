@@ -27,7 +27,7 @@ def stack(kafka: Stack) -> Stack:
 
 
 @pytest.fixture(scope="session")
-def data() -> Path:
+def captures() -> Path:
     """The folder of the recorded captures: FORESHOCK_DATA, or ../shared/data beside the checkout."""
     folder = Path(os.environ.get("FORESHOCK_DATA") or CHECKOUT.parent / "shared" / "data")
     if not folder.is_dir():
