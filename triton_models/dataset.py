@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,8 @@ import pyarrow.parquet as pq
 from schemas.errors import StateError
 from schemas.tensors import HORIZON_NS
 from triton_models.bundle import Scaling
-from triton_models.har import Floats, Times
+from triton_models.har import Floats, Times, windows_of
+from triton_models.pinned import Pinned
 
 Singles = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -25,24 +25,6 @@ _INSTRUMENT_STRIDE = 1 << 44
 _SCALING_ROWS = 100_000
 _SKEW = 4.0
 """A quantity never below zero whose 95 % quantile is so many medians enters as its logarithm."""
-
-
-class Pinned(NamedTuple):
-    """The features that a model reads, in order, and their modalities."""
-
-    features: tuple[str, ...]
-    modalities: tuple[str, ...]
-    modality_of: tuple[int, ...]
-
-    @classmethod
-    def of(cls, features: Sequence[str], modality: Sequence[str]) -> "Pinned":
-        """Pin features with their modalities by name.
-
-        >>> Pinned.of(["spread", "hour"], ["quote", "clock"]).modality_of
-        (1, 0)
-        """
-        modalities = tuple(sorted(set(modality)))
-        return cls(tuple(features), modalities, tuple(modalities.index(name) for name in modality))
 
 
 class RowTable:
@@ -89,9 +71,16 @@ class RowTable:
 
     def ahead(self, horizon: str) -> Floats:
         """Return the realised variance over the horizon behind each row (N,), NaN where not known."""
-        variance = self.column(f"realised_variance_{horizon}")
+        variance = self.column(self._variance(horizon))
         at, found = self._at(self._keys + HORIZON_NS[horizon] // self.row_interval_ns)
         return np.where(found, variance[at], np.nan)
+
+    def _variance(self, horizon: str) -> str:
+        """Return the feature that holds the realised variance over a horizon."""
+        for name in windows_of(self.pinned.features):
+            if name.endswith(f"_{horizon}"):
+                return name
+        raise StateError(f"no realised variance over {horizon} among the pinned features; pin it, it is a target")
 
     def windows(self, rows: Indices, intervals: int) -> tuple[Singles, Singles, Singles]:
         """Return features and mask (B, T, F) and age (B, T, M) of the windows that end at `rows`.

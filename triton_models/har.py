@@ -6,6 +6,7 @@ are filled, so there is one fit per number of known windows, shortest first.
 Numpy only and free of BLAS, so that the bits of a row do not depend on the rows beside it.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -34,7 +35,7 @@ SEASONS = 2 * (_DAILY + _WEEKLY)
 """Terms of a fit that are harmonics."""
 _DAILY_SPAN_NS, _WEEKLY_SPAN_NS = 3 * DAY_NS, 28 * DAY_NS
 _WINDOW_NS = {"s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": DAY_NS}
-_PREFIX = "realised_variance_"
+_VARIANCE = re.compile(r"(bar_)?realised_variance_\d+[smhd]")
 
 
 class Har(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +88,7 @@ def window_ns(feature: str) -> int:
 
 def windows_of(features: Sequence[str]) -> tuple[str, ...]:
     """Return the realised variances among `features`, shortest window first."""
-    return tuple(sorted((name for name in features if name.startswith(_PREFIX)), key=window_ns))
+    return tuple(sorted((name for name in features if _VARIANCE.fullmatch(name)), key=window_ns))
 
 
 def log_variance(variance: Floats, over_ns: int | Times) -> Floats:

@@ -115,7 +115,6 @@ def train(
     *,
     profile: str,
     kind: str,
-    feature_set_id: str,
     repository: Path,
     version: str = "1",
     options: Options = DEFAULTS,
@@ -129,7 +128,7 @@ def train(
     with _deterministic(options.seed):
         progress("fitting log-HAR", 0.0)
         material = Material(table, HORIZONS[profile], options)
-        spec = _spec(material, profile, kind, feature_set_id, version)
+        spec = _spec(material, profile, kind, version)
         network, history = _learn(build(spec), material, progress)
         manifest = {
             "data_hash": table.data_hash,
@@ -180,7 +179,7 @@ def losses(examples: Examples, correction: Correction) -> Tensor:
     return torch.where(known, pinball + _QLIKE_WEIGHT * qlike, 0.0)
 
 
-def _spec(material: Material, profile: str, kind: str, feature_set_id: str, version: str) -> Spec:
+def _spec(material: Material, profile: str, kind: str, version: str) -> Spec:
     table, options = material.table, material.options
     return Spec(
         name=f"{kind}-{profile}",
@@ -188,7 +187,7 @@ def _spec(material: Material, profile: str, kind: str, feature_set_id: str, vers
         profile=profile,
         kind=kind,
         features=table.pinned.features,
-        feature_set_id=feature_set_id,
+        feature_set_id=table.pinned.feature_set_id,
         modalities=table.pinned.modalities,
         modality_of=table.pinned.modality_of,
         intervals=options.intervals,

@@ -8,8 +8,9 @@ from schemas.rules import PROFILES
 from schemas.tensors import HORIZONS, QUANTILES
 from triton_models import har
 from triton_models.bundle import Scaling, Size, Spec, write
-from triton_models.dataset import Pinned, RowTable
+from triton_models.dataset import RowTable
 from triton_models.networks import build
+from triton_models.pinned import Pinned
 from triton_models.predictor import Batch, Predictor
 
 BARS = PROFILES["bars"].row_interval_ns
@@ -32,7 +33,7 @@ def rolling_sum(x, window):
 
 @pytest.fixture(scope="session")
 def pinned():
-    return Pinned.of([*WINDOWS, "volume", "hour"], ["bar", "bar", "bar", "bar", "clock"])
+    return Pinned.of([*WINDOWS, "volume", "hour"], ["bar", "bar", "bar", "bar", "clock"], "0123456789ab")
 
 
 @pytest.fixture(scope="session")

@@ -88,4 +88,4 @@ def test_random_features_are_orthogonal_and_estimate_the_softmax_kernel():
         for seed in range(200)
     ]
     ratio = torch.stack(estimates).mean(0) / torch.exp((q * k).sum(-1))
-    assert ratio.log().abs().median() < 0.03
+    assert ratio.log().abs().median() < 0.06

@@ -3,8 +3,11 @@ import pyarrow as pa
 import pytest
 
 from schemas.errors import StateError
+from schemas.tensors import HORIZONS as HORIZONS_OF
 from triton_models.bundle import SPEC_FILE, WEIGHTS_FILE, Size
-from triton_models.dataset import NEVER, Pinned, from_arrow
+from triton_models.dataset import NEVER, from_arrow
+from triton_models.har import windows_of
+from triton_models.pinned import Pinned, pin
 from triton_models.train import Material, Options, train
 
 QUICK = Options(intervals=8, size=Size(width=16, heads=2), epochs=2, examples=2048, batch=128, validation_examples=512)
@@ -18,7 +21,6 @@ def learn(table, tmp_path):
             table,
             profile="bars",
             kind=kind,
-            feature_set_id="0123456789ab",
             repository=tmp_path / folder,
             options=options,
         )
@@ -93,3 +95,22 @@ def test_rows_without_a_pinned_feature_are_an_error():
     rows = pa.table({"instrument_id": ["a"], "row_time_ns": [0]})
     with pytest.raises(StateError, match="rows lack the columns spread"):
         from_arrow(rows, Pinned.of(["spread"], ["quote"]), row_interval_ns=1)
+
+
+@pytest.mark.parametrize("profile", ["ticks", "bars"])
+def test_the_default_features_are_in_the_catalogue_with_all_targets(profile):
+    pinned = pin(profile)
+    assert (
+        set(pinned.modalities)
+        == {
+            "ticks": {"trade", "quote", "derivative", "flow", "score", "clock"},
+            "bars": {"bar", "clock"},
+        }[profile]
+    )
+    windows = {name.rpartition("_")[2] for name in windows_of(pinned.features)}
+    assert windows >= set(HORIZONS_OF[profile])
+    assert (
+        pin(profile, pinned.features).feature_set_id
+        == pinned.feature_set_id
+        != pin(profile, ["hour_sine"]).feature_set_id
+    )
