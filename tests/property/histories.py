@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from streams.ingest.normaliser import Normaliser
+from world import RawLog
+
 from featurestore.catalogue import Catalogue
 from featurestore.engine import PartitionEngine
 from schemas import Rules
 from schemas.forecasts import Announcement
 from schemas.rows import Rows, decode_rows
 from schemas.topics import EVENT_TOPICS, FEATURE_ROW, MARKET_STATE
-from streams.ingest.normaliser import Normaliser
-from world import RawLog
 
 Headers = dict[str, bytes]
 Log = dict[tuple[str, int], list[tuple[Headers, bytes | None]]]

@@ -8,13 +8,13 @@ from collections import defaultdict
 from typing import Any, NamedTuple
 
 import numpy as np
+from world import RawLog
 
 from featurestore.catalogue import Catalogue
 from featurestore.specs import FeatureSpec, TileSpec, level_of
 from schemas import Event, Rules, base_asset, partition_of
 from schemas.rows import AGED
 from schemas.rules import HOUR_NS, MINUTE_NS, SECOND_NS
-from world import RawLog
 
 
 class Accepted(NamedTuple):

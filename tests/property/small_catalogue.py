@@ -1,10 +1,10 @@
 """A catalogue of a few features that together touch every rule: order, repeats, carry, levels, market."""
 
 import numpy as np
+from world import MS
 
 from featurestore.catalogue import Catalogue
 from featurestore.specs import DerivedSpec, FeatureSpec, TileSpec
-from world import MS
 
 
 def _tile(name, record, function, inputs, *, combine=None, carry_ns=0, scope="own"):

@@ -1,0 +1,63 @@
+"""The command line: `foreshock --help`."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from schemas.errors import ForeshockError
+from streams.commands import demo, features, models, pipeline, stack, topics
+from streams.settings import describe
+
+app = typer.Typer(
+    name="foreshock",
+    help="Calibrated, explained, reproducible crypto volatility forecasts on Kafka, Faust and Triton.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command()(demo.demo)
+app.command()(stack.up)
+app.command()(stack.down)
+app.command()(pipeline.run)
+app.command()(pipeline.replay)
+app.command()(pipeline.ingest)
+app.command()(pipeline.featurize)
+app.command()(pipeline.infer)
+app.command()(pipeline.score)
+app.command()(features.backfill)
+app.command()(models.train)
+app.add_typer(topics.app, name="topics")
+app.add_typer(features.app, name="features")
+app.add_typer(models.app, name="model")
+
+
+@app.command()
+def settings(
+    markdown: Annotated[bool, typer.Option("--markdown", help="As a Markdown table, for the README.")] = False,
+) -> None:
+    """List every setting: its variable, default, unit and meaning."""
+    if markdown:
+        typer.echo("| variable | default | unit | meaning |\n|---|---|---|---|")
+        for row in describe():
+            typer.echo(f"| {' | '.join(cell.replace('|', ', ') for cell in row)} |")
+        return
+    table = Table("variable", "default", "unit", "meaning", title="Settings, read once from the environment")
+    for row in describe():
+        table.add_row(*row)
+    Console().print(table)
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one line and exit status 1."""
+    try:
+        app()
+    except ForeshockError as error:
+        Console(stderr=True).print(f"foreshock: {error}", style="red", markup=False, highlight=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
