@@ -68,9 +68,9 @@ class EventClock:
         An event too far in the future says nothing about its venue; a late one still shows that
         its venue lives.
         """
-        received_ns = self.receive_time_ns
-        if event_time_ns - received_ns > self._rules.future_ns:
+        if self.is_future(event_time_ns):
             return "future"
+        received_ns = self.receive_time_ns
         # A clock must never pass the receive time: one venue ahead would make all others lag.
         clock_ns = min(event_time_ns, received_ns)
         heard = self._venues.get(venue)
@@ -81,6 +81,10 @@ class EventClock:
             heard.clock_ns = max(heard.clock_ns, clock_ns)
         return "late" if event_time_ns < self.watermark_ns else None
 
+    def is_future(self, event_time_ns: int) -> bool:
+        """Return whether an event is too far ahead of the open record to be believed."""
+        return event_time_ns - self.receive_time_ns > self._rules.future_ns
+
     def close(self) -> int:
         """End the open record and return the watermark after it."""
         rules = self._rules
@@ -89,9 +93,9 @@ class EventClock:
         forgotten = []
         for name, venue in self._venues.items():
             silent_ns = received_ns - venue.heard_ns
-            if silent_ns < rules.idle_timeout_ns:
+            if silent_ns <= rules.idle_timeout_ns:
                 slowest_ns = min(slowest_ns, max(venue.clock_ns, received_ns - rules.max_venue_lag_ns))
-            elif silent_ns >= self._forget_ns:
+            elif silent_ns > self._forget_ns:
                 forgotten.append(name)
         for name in forgotten:
             del self._venues[name]

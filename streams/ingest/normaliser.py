@@ -1,0 +1,390 @@
+"""Raw records of one raw partition in, canonical micro-batches and progress out. Pure.
+
+What comes out depends on the records and their offsets alone: not on when it was asked for, on the
+size of micro-batches, nor on restarts (DESIGN 4.2 to 4.5).
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+
+from featurestore.clock import ClockState, EventClock, Reason
+from schemas import DecodeError, Event, LeftOut, Rules, StateError, base_asset, partition_of
+from schemas.batches import PROGRESS, Progress, encode_batch, field_names, message_headers
+from schemas.forecasts import LateEvent, encode_json
+from schemas.instruments import ANY_ASSET
+from schemas.topics import DEAD_LETTER, FEEDS, LATE_EVENT
+from streams.dead_letters import reason_headers
+from streams.formats import AGGREGATE, Decode, formats
+from streams.stage import Headers, Message, Record
+
+STAGE = "ingest"
+HEARTBEAT = b"heartbeat"
+_LAST_NS = 4_102_444_800_000_000_000
+_MAX_SOURCE = 64
+
+
+class Tally(msgspec.Struct):
+    """What became of the frames fed to one Normaliser: frames = decoded + left out + dead + heartbeats."""
+
+    frames: int = 0
+    decoded: int = 0
+    heartbeats: int = 0
+    left_out: Counter[str] = msgspec.field(default_factory=Counter)
+    """Frames recognised and not read, by kind."""
+    dead_letters: Counter[str] = msgspec.field(default_factory=Counter)
+    """Frames that could not be read, by reason."""
+    late: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
+    """Refused events by venue and reason."""
+    events: Counter[str] = msgspec.field(default_factory=Counter)
+    """Accepted events by record type."""
+
+
+class TradeKind(msgspec.Struct):
+    """Whether an instrument's trades come one by one or aggregated, and when one came last."""
+
+    aggregate: bool
+    heard_ns: int
+
+
+class NormaliserState(msgspec.Struct, kw_only=True):
+    """All that a Normaliser knows between two raw records; `next_offset` is the next to feed."""
+
+    rules_id: str
+    raw_topic: str
+    raw_partition: int
+    next_offset: int = 0
+    progressed: bool = False
+    clock: ClockState = msgspec.field(default_factory=ClockState)
+    trade_kinds: dict[str, TradeKind] = msgspec.field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        """Return the state as JSON."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def decode(cls, value: bytes) -> "NormaliserState":
+        """Return a state from `encode`; raises StateError."""
+        try:
+            return msgspec.json.decode(value, type=cls)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise StateError(f"a checkpoint of ingest cannot be read: {error}") from None
+
+
+class _Buffer:
+    """Events of one record type on their way to one canonical partition."""
+
+    __slots__ = ("events", "indexes", "offsets", "receive_times", "record", "tile_times", "topic")
+
+    def __init__(self, record: str, topic: str) -> None:
+        self.record = record
+        self.topic = topic
+        self.clear()
+
+    def clear(self) -> None:
+        self.events: list[Event] = []
+        self.receive_times: list[int] = []
+        self.tile_times: list[int] = []
+        self.offsets: list[int] = []
+        self.indexes: list[int] = []
+
+    def encode(self, raw_partition: int) -> bytes:
+        columns: dict[str, Sequence[Any]] = {
+            name: list(map(attrgetter(name), self.events)) for name in field_names(self.record)
+        }
+        columns["receive_time_ns"] = self.receive_times
+        columns["tile_time_ns"] = self.tile_times
+        columns["raw_partition"] = [raw_partition] * len(self.events)
+        columns["raw_offset"] = self.offsets
+        columns["raw_index"] = self.indexes
+        return encode_batch(self.record, columns)
+
+
+class _RefusedError(DecodeError):
+    """A record that goes to the dead letters; `reason` is one of a few words, for counting."""
+
+    def __init__(self, reason: str, problem: str, path: str) -> None:
+        super().__init__(problem, path=path)
+        self.reason = reason
+
+
+class Normaliser:
+    """Decodes, stamps and sorts the records of one raw partition.
+
+    `feed` raw records in offset order; `flush` returns what is ready to send, in order. Outputs of
+    one (topic, partition) must be sent in that order, each exactly once per run.
+    """
+
+    def __init__(
+        self,
+        raw_topic: str,
+        raw_partition: int,
+        rules: Rules,
+        batch_events: int = 500,
+        decoders: Mapping[str, Decode] | None = None,
+    ) -> None:
+        if raw_topic not in FEEDS:
+            raise StateError(f"{raw_topic}: not a raw topic; expected one of {', '.join(FEEDS)}")
+        self._raw_topic = raw_topic
+        self._raw_partition = raw_partition
+        self._rules = rules
+        self._rules_id = rules.rules_id
+        self._batch_events = batch_events
+        self._topic = FEEDS[raw_topic]
+        self._formats: dict[bytes, Decode] = {
+            name.encode(): decode for name, decode in (formats() if decoders is None else decoders).items()
+        }
+        self._buffers: list[dict[str, _Buffer]] = [{} for _ in range(rules.partitions)]
+        self._buffered = 0
+        self._outputs: list[Record] = []
+        self.tally = Tally()
+        self._restore(
+            state or NormaliserState(rules_id=self._rules_id, raw_topic=raw_topic, raw_partition=raw_partition)
+        )
+
+    def _restore(self, state: NormaliserState) -> None:
+        place = f"{self._raw_topic}[{self._raw_partition}]"
+        if (state.raw_topic, state.raw_partition) != (self._raw_topic, self._raw_partition):
+            raise StateError(f"{place}: the checkpoint is of {state.raw_topic}[{state.raw_partition}]")
+        if state.rules_id != self._rules_id:
+            raise StateError(
+                f"{place}: the checkpoint has the rules {state.rules_id}, this process {self._rules_id}; "
+                "run with the old settings, or drain and go to new topics"
+            )
+        self._next_offset = state.next_offset
+        self._progressed = state.progressed
+        self._clock = EventClock(self._rules, state.clock)
+        self._trade_kinds = {name: TradeKind(kind.aggregate, kind.heard_ns) for name, kind in state.trade_kinds.items()}
+
+    def state(self) -> NormaliserState:
+        """Return the state after the last record; what was fed before must have been flushed."""
+        if self._buffered or self._outputs:
+            raise StateError("a state is taken after a flush, or it would miss buffered events")
+        forgotten_ns = self._clock.receive_time_ns - self._rules.listing_ns
+        self._trade_kinds = {name: kind for name, kind in self._trade_kinds.items() if kind.heard_ns > forgotten_ns}
+        return NormaliserState(
+            rules_id=self._rules_id,
+            raw_topic=self._raw_topic,
+            raw_partition=self._raw_partition,
+            next_offset=self._next_offset,
+            progressed=self._progressed,
+            clock=self._clock.state(),
+            trade_kinds={name: TradeKind(kind.aggregate, kind.heard_ns) for name, kind in self._trade_kinds.items()},
+        )
+
+    @property
+    def next_offset(self) -> int:
+        """The offset after the last record fed."""
+        return self._next_offset
+
+    @property
+    def watermark_ns(self) -> int:
+        """The watermark after the last record fed."""
+        return self._clock.watermark_ns
+
+    @property
+    def buffered(self) -> int:
+        """How many events wait for a flush."""
+        return self._buffered
+
+    def feed(self, offset: int, key: bytes | None, value: bytes | None, headers: Headers) -> None:
+        """Take the record at `offset`. Raises StateError where offsets do not rise, never on its bytes."""
+        if offset < self._next_offset:
+            raise StateError(
+                f"{self._raw_topic}[{self._raw_partition}]: expected offset {self._next_offset}, got {offset}"
+            )
+        clock = self._clock
+        before_ns = clock.watermark_ns
+        self.tally.frames += 1
+        try:
+            self._take(offset, value, dict(headers))
+        except DecodeError as error:
+            self._refuse(offset, key, value, headers, error)
+        self._next_offset = offset + 1
+        self._advance(offset, before_ns, clock.close())
+
+    def flush(self) -> list[Record]:
+        """Return everything that is buffered, as messages to send in this order."""
+        if self._buffered:
+            for partition in range(self._rules.partitions):
+                for buffer in self._buffers[partition].values():
+                    if buffer.events:
+                        self._emit(partition, buffer)
+        return self.ready()
+
+    def ready(self) -> list[Record]:
+        """Return the messages that are complete, to send in this order before any later one."""
+        outputs, self._outputs = self._outputs, []
+        return outputs
+
+    def _take(self, offset: int, value: bytes | None, headers: dict[str, bytes | None]) -> None:
+        received_ns = _receive_time_ns(headers.get("receive_time_ns"))
+        self._clock.open(received_ns)
+        name = headers.get("format")
+        if name == HEARTBEAT:
+            self.tally.heartbeats += 1
+            return
+        decoded = self._decode(value, name, _source(headers.get("source")))
+        if isinstance(decoded, LeftOut):
+            self.tally.left_out[decoded.kind] += 1
+            return
+        self.tally.decoded += 1
+        for index, event in enumerate(decoded):
+            self._place(event, received_ns, offset, index)
+
+    def _decode(self, value: bytes | None, name: bytes | None, source: str) -> list[Event] | LeftOut:
+        decode = self._formats.get(name or b"")
+        if decode is None:
+            raise _RefusedError("format", f"expected a known format, got {name!r}", "headers.format")
+        if value is None:
+            raise _RefusedError("empty", "expected a value, got none", "value")
+        decoded = decode(value, source)
+        if isinstance(decoded, LeftOut):
+            return decoded
+        for event in decoded:
+            if event.topic != self._topic:
+                problem = f"expected records for {self._topic}, got a {event.record} for {event.topic}"
+                raise _RefusedError("topic", problem, "headers.format")
+        return self._without_double_trades(decoded)
+
+    def _without_double_trades(self, events: list[Event]) -> list[Event] | LeftOut:
+        """Leave out single trades where aggregated ones come, and the other way round.
+
+        Some feeds carry both; counted together, volume would double. The kind that came first
+        counts, until it has been silent for as long as a row lists an instrument.
+        """
+        if not events:
+            return LeftOut("nothing-in-it")
+        if events[0].record != "trade":
+            return events
+        kept = [event for event in events if self._is_of_its_kind(event)]
+        return kept or LeftOut("trade-of-another-kind")
+
+    def _is_of_its_kind(self, event: Event) -> bool:
+        now_ns = self._clock.receive_time_ns
+        aggregate = event.id == AGGREGATE
+        known = self._trade_kinds.get(event.instrument_id)
+        if known is None or known.heard_ns <= now_ns - self._rules.listing_ns:
+            self._trade_kinds[event.instrument_id] = TradeKind(aggregate, now_ns)
+            return True
+        if known.aggregate is aggregate:
+            known.heard_ns = now_ns
+            return True
+        return False
+
+    def _place(self, event: Event, received_ns: int, offset: int, index: int) -> None:
+        clock = self._clock
+        tile_time_ns = event.event_time_ns
+        reason: Reason | None
+        if event.known_time or tile_time_ns == 0:
+            reason = "future" if clock.is_future(tile_time_ns) else None
+            tile_time_ns = clock.receive_time_ns
+        else:
+            reason = clock.observe(event.venue, tile_time_ns)
+        if reason is not None:
+            self._outputs.append(self._refused_event(event, reason, received_ns, offset, index))
+            return
+        self.tally.events[event.record] += 1
+        for partition in self._partitions(event):
+            buffer = self._buffers[partition].get(event.record)
+            if buffer is None:
+                buffer = self._buffers[partition][event.record] = _Buffer(event.record, self._topic)
+            buffer.events.append(event)
+            buffer.receive_times.append(received_ns)
+            buffer.tile_times.append(tile_time_ns)
+            buffer.offsets.append(offset)
+            buffer.indexes.append(index)
+            self._buffered += 1
+            if len(buffer.events) >= self._batch_events:
+                self._emit(partition, buffer)
+
+    def _partitions(self, event: Event) -> Sequence[int]:
+        if event.instrument_id == ANY_ASSET:
+            return range(self._rules.partitions)
+        return (_partition(event.instrument_id, self._rules.partitions),)
+
+    def _emit(self, partition: int, buffer: _Buffer, progress: Progress | None = None) -> None:
+        headers = message_headers(buffer.record, self._raw_partition, progress)
+        self._outputs.append(Record(buffer.topic, None, buffer.encode(self._raw_partition), headers, partition))
+        self._buffered -= len(buffer.events)
+        buffer.clear()
+
+    def _advance(self, offset: int, before_ns: int, after_ns: int) -> None:
+        """Write progress where the watermark crossed a row border, behind all that is buffered."""
+        row_ns = self._rules.row_interval_ns
+        if self._progressed and before_ns // row_ns == after_ns // row_ns:
+            return
+        self._progressed = True
+        progress = Progress(self._raw_partition, offset, after_ns)
+        for partition in range(self._rules.partitions):
+            filled = [buffer for buffer in self._buffers[partition].values() if buffer.events]
+            for buffer in filled[:-1]:
+                self._emit(partition, buffer)
+            if filled:
+                self._emit(partition, filled[-1], progress)
+            else:
+                headers = message_headers(PROGRESS, self._raw_partition, progress)
+                self._outputs.append(Record(self._topic, None, b"", headers, partition))
+
+    def _refused_event(self, event: Event, reason: Reason, received_ns: int, offset: int, index: int) -> Record:
+        self.tally.late[event.venue, reason] += 1
+        watermark_ns = self._clock.watermark_ns
+        behind_ns = watermark_ns - event.event_time_ns
+        ahead_ns = event.event_time_ns - self._clock.receive_time_ns
+        late = LateEvent(
+            record=event.record,
+            instrument_id=event.instrument_id,
+            venue=event.venue,
+            reason=reason,
+            event_time_ns=event.event_time_ns,
+            receive_time_ns=received_ns,
+            watermark_ns=watermark_ns,
+            by_ns=behind_ns if reason == "late" else ahead_ns,
+            raw_topic=self._raw_topic,
+            raw_partition=self._raw_partition,
+            raw_offset=offset,
+            raw_index=index,
+            event=msgspec.structs.asdict(event),
+        )
+        headers = [("record", b"late-event"), ("reason", reason.encode())]
+        return Record(LATE_EVENT, event.instrument_id.encode(), encode_json(late), headers)
+
+    def _refuse(
+        self, offset: int, key: bytes | None, value: bytes | None, headers: Headers, error: DecodeError
+    ) -> None:
+        reason = error.reason if isinstance(error, _RefusedError) else "decode"
+        self.tally.dead_letters[reason] += 1
+        message = Message(self._raw_topic, self._raw_partition, offset, key, {}, value, -1)
+        where = f"{self._raw_topic}[{self._raw_partition}]@{offset}"
+        added = dict(reason_headers(STAGE, message, error.at(where))) | {"x-dlq-reason": reason.encode()}
+        untouched = list(headers.items() if isinstance(headers, Mapping) else headers)
+        self._outputs.append(Record(DEAD_LETTER, key, value, [*untouched, *added.items()]))
+
+
+def _receive_time_ns(text: bytes | None) -> int:
+    # Python reads "1_0" and " 1" as numbers: digits only.
+    if text is not None and text.isdigit() and len(text) <= 19:  # noqa: PLR2004 - digits of int64
+        time_ns = int(text)
+        if 0 < time_ns <= _LAST_NS:
+            return time_ns
+    shown = None if text is None else text[:40]
+    raise _RefusedError("header", f"expected nanoseconds since 1970, got {shown!r}", "headers.receive_time_ns")
+
+
+@lru_cache(maxsize=4096)
+def _source(name: bytes | None) -> str:
+    if name is not None and 0 < len(name) <= _MAX_SOURCE and name.isascii():
+        text = name.decode()
+        if text.isprintable() and ":" not in text:
+            return text
+    shown = None if name is None else name[:40]
+    raise _RefusedError("header", f"expected the venue or feed, got {shown!r}", "headers.source")
+
+
+@lru_cache(maxsize=65_536)
+def _partition(instrument_id: str, partitions: int) -> int:
+    return partition_of(base_asset(instrument_id), partitions)
