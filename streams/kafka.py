@@ -127,6 +127,7 @@ class Outbox:
 
 
 def producer_config(settings: Settings, client_id: str) -> dict[str, Any]:
+    """Return confluent-kafka's configuration of every producer: idempotent, all replicas, murmur2."""
     return {
         "bootstrap.servers": settings.bootstrap_servers,
         "client.id": client_id,
