@@ -142,11 +142,10 @@ class Normaliser:
         self._buffered = 0
         self._outputs: list[Record] = []
         self.tally = Tally()
-        self._restore(
-            state or NormaliserState(rules_id=self._rules_id, raw_topic=raw_topic, raw_partition=raw_partition)
-        )
+        self.restore(NormaliserState(rules_id=self._rules_id, raw_topic=raw_topic, raw_partition=raw_partition))
 
-    def _restore(self, state: NormaliserState) -> None:
+    def restore(self, state: NormaliserState) -> None:
+        """Go on from `state`, which stays as it is; for a new Normaliser. Raises StateError."""
         place = f"{self._raw_topic}[{self._raw_partition}]"
         if (state.raw_topic, state.raw_partition) != (self._raw_topic, self._raw_partition):
             raise StateError(f"{place}: the checkpoint is of {state.raw_topic}[{state.raw_partition}]")
