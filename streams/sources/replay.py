@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
+from confluent_kafka import KafkaException
 
 from schemas import ForeshockError, Rules
 from schemas.instruments import partition_of_key
@@ -214,6 +215,11 @@ class _RawLog:
             )
         except BufferError:
             return False
+        except KafkaException as problem:
+            raise ForeshockError(
+                f"{topic}: a message of {len(message.value)} bytes of connection {message.key.decode()} "
+                f"cannot be sent: {problem}"
+            ) from problem
         return True
 
     def _settle(self, error: Any, record: Any) -> None:

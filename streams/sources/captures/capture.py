@@ -9,7 +9,9 @@ import pyarrow as pa
 from schemas import DecodeError
 from streams.sources import RawMessage
 
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 16
+"""Small, so that an error names a line close to the damage."""
+_FIRST_BYTES = 1 << 12
 _PACKED_BY = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd"}
 """The first two bytes of packed files."""
 
@@ -33,10 +35,8 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
         DecodeError: the file cannot be unpacked to its end, or its last line was not finished.
     """
     number, rest = 0, b""
-    with path.open("rb") as file:
-        packed_by = _PACKED_BY.get(file.read(2))
-    stream = pa.input_stream(str(path), compression=packed_by)
-    while chunk := _next_chunk(stream, path, number):
+    stream = _open(path)
+    while chunk := _next_chunk(stream, path, number, _CHUNK_BYTES):
         *whole, rest = (rest + chunk).split(b"\n")
         for number, line in enumerate(whole, number + 1):  # noqa: B020 (counting goes on over chunks)
             yield number, line
@@ -46,11 +46,21 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def first_line(path: Path) -> bytes:
-    """Return the first line of a file, or nothing where it is empty or not text in a known packing."""
-    try:
-        return next((line for _, line in lines(path)), b"")
-    except DecodeError:
-        return b""
+    """Return the first line of a file.
+
+    Raises:
+        DecodeError: the file is packed and cannot be unpacked so far.
+    """
+    stream, line = _open(path), b""
+    while b"\n" not in line and (chunk := _next_chunk(stream, path, 0, _FIRST_BYTES)):
+        line += chunk
+    return line.partition(b"\n")[0]
+
+
+def _open(path: Path) -> pa.NativeFile:
+    with path.open("rb") as file:
+        packed_by = _PACKED_BY.get(file.read(2))
+    return pa.input_stream(str(path), compression=packed_by)
 
 
 def _expect_whole(line: bytes, where: str) -> None:
@@ -61,9 +71,9 @@ def _expect_whole(line: bytes, where: str) -> None:
         raise DecodeError(f"the file is cut off in this line: {problem}", where=where) from problem
 
 
-def _next_chunk(stream: pa.NativeFile, path: Path, number: int) -> bytes:
+def _next_chunk(stream: pa.NativeFile, path: Path, number: int, size: int) -> bytes:
     try:
-        chunk: bytes = stream.read(_CHUNK_BYTES)
+        chunk: bytes = stream.read(size)
     except (OSError, pa.ArrowInvalid) as problem:
         raise DecodeError(
             f"the file is cut off or damaged after this line: {problem}", where=f"{path}:{number}"

@@ -134,7 +134,7 @@ class BinanceWire(Wire):
         )
         return [
             (
-                f'{head}{t},"s":"{self._symbol}","p":"{mark:.8f}","P":"{mark:.8f}","i":"{index:.8f}",'
+                f'{head}{t},"s":"{self._symbol}","p":"{mark:.8f}","P":"{mark:.8f}","i":"{index:.4f}0000",'
                 f'"r":"{rate:.8f}","T":{due}}}}}'
             ).encode()
             for t, mark, index, rate, due in rows
