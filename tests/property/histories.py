@@ -5,11 +5,11 @@ Each takes a log and a seed and returns another log; what the rows say may not d
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.ingest.normaliser import Normaliser
+from streams.ingest.normaliser import Normaliser, NormaliserState
 from world import RawLog
 
 from featurestore.catalogue import Catalogue
@@ -23,7 +23,6 @@ Headers = dict[str, bytes]
 Log = dict[tuple[str, int], list[tuple[Headers, bytes | None]]]
 INPUTS = (*EVENT_TOPICS, MARKET_STATE)
 
-MakeNormaliser = Callable[[str, int, int], Normaliser]
 
 
 @dataclass
@@ -51,12 +50,13 @@ class _Ingest:
     """Steps that a deposed process still takes; -1: it is in charge."""
 
 
-def ingest(log: RawLog, rules: Rules, seed: int, chaos: Chaos, make: MakeNormaliser) -> Log:
+def ingest(log: RawLog, rules: Rules, seed: int, chaos: Chaos) -> Log:
     """Return canonical logs, as ingest processes with the history of `seed` write them."""
     draw = random.Random(f"ingest {seed}")
     canonical: Log = defaultdict(list)
-    workers = {key: [_Ingest(make(*key, chaos.batch_events), 0)] for key in log}
-    saved: dict[tuple[str, int], tuple[int, Any]] = {}
+    batch = draw.choice((1, 2, chaos.batch_events, 500))
+    workers = {key: [_Ingest(Normaliser(*key, rules, batch), 0)] for key in log}
+    saved: dict[tuple[str, int], bytes] = {}
     busy = sorted(log)
     while busy:
         key = draw.choice(busy)
@@ -70,11 +70,9 @@ def ingest(log: RawLog, rules: Rules, seed: int, chaos: Chaos, make: MakeNormali
         _flush(worker, key, canonical, draw, chaos, saved, at_end=worker.position == len(log[key]))
         if worker.zombie_steps < 0 and draw.random() < chaos.crash:
             workers[key] = _depose(worker, draw, chaos)
-            position, state = saved.get(key, (0, None))
-            successor = _Ingest(make(*key, chaos.batch_events), position)
-            if state is not None:
-                successor.normaliser.restore(state)
-            workers[key].append(successor)
+            state = NormaliserState.decode(saved[key]) if key in saved else None
+            successor = Normaliser(*key, rules, batch, state)
+            workers[key].append(_Ingest(successor, successor.next_offset))
         busy = [k for k in busy if any(w.position < len(log[k]) for w in workers[k] if w.zombie_steps < 0)]
     return canonical
 
@@ -91,17 +89,18 @@ def _flush(
     canonical: Log,
     draw: random.Random,
     chaos: Chaos,
-    saved: dict[tuple[str, int], tuple[int, Any]],
+    saved: dict[tuple[str, int], bytes],
     *,
     at_end: bool,
 ) -> None:
-    """Send what is ready; now and then all of it, after which a checkpoint is possible."""
-    everything = at_end or draw.random() < chaos.flush
-    for out in worker.normaliser.flush() if everything else worker.normaliser.ready():
+    """Now and then send all there is, after which a checkpoint is possible."""
+    if not at_end and draw.random() > chaos.flush:
+        return
+    for out in worker.normaliser.flush():
         if out.topic in EVENT_TOPICS:
             canonical[out.topic, out.partition].append((dict(out.headers), out.value))
-    if everything and draw.random() < chaos.checkpoint:
-        saved[key] = (worker.position, worker.normaliser.state())
+    if draw.random() < chaos.checkpoint:
+        saved[key] = worker.normaliser.state().encode()
 
 
 def _depose(worker: _Ingest, draw: random.Random, chaos: Chaos) -> list[_Ingest]:

@@ -4,6 +4,7 @@ Times are scaled down (tiles of 100 ms), so that a few seconds of a log cross ma
 few minutes reach the minute tiles.
 """
 
+import math
 import random
 from typing import NamedTuple
 
@@ -63,7 +64,10 @@ RawLog = dict[tuple[str, int], list[Raw]]
 
 def decode(value: bytes, source: str) -> list[Event]:
     """Read a frame of the test format."""
-    return [EVENTS[record](**fields) for record, fields in msgspec.json.decode(value)]
+    return [
+        EVENTS[record](**{name: math.nan if found is None else found for name, found in fields.items()})
+        for record, fields in msgspec.json.decode(value)
+    ]
 
 
 def random_log(seed: int, *, seconds: float = 3.0, bursts: int = 2, gap_seconds: float = 40.0) -> RawLog:
