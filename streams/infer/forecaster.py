@@ -1,0 +1,363 @@
+"""Rows of one partition to forecasts: pure, in log order, with the networks' answers handed in.
+
+`take_row` queues work, `next_batch` says what to ask the networks, `settle` turns their answer, or
+the reason why there is none, into records. Every instrument of every row gets its forecast: from
+the networks and log-HAR together, from log-HAR alone, or one that says that nothing is known.
+"""
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import StateError
+from schemas.forecasts import Calibration, Forecast, Status
+from schemas.rows import decode_rows, quality_names
+from schemas.rules import MINUTE_NS
+from schemas.tensors import MINIMUM_BATCH
+from streams.infer.attention import Summaries
+from streams.infer.combine import Levels, WidthHistory, calibrate, combine, relative_widths
+from streams.infer.models import Models
+from streams.infer.records import Made, Origin, attention_record, forecast_record, forecast_records
+from streams.infer.window import Tensors, Window
+from streams.stage import Record
+
+BATCH_ROWS = 256
+"""Most rows that one request carries: catching up takes many intervals at once, in bounded memory."""
+WIDTHS = 720
+WIDTH_EVERY_NS = 2 * MINUTE_NS
+"""The uncertainty's trailing history: one width every 2 minutes, a day of them (bars: 60 hours)."""
+FORGET_NS = 7 * 24 * 60 * MINUTE_NS
+"""An instrument without forecasts for so long loses its history of widths."""
+
+Answers = Mapping[str, Mapping[str, npt.NDArray[np.float32]]]
+"""Expert to its outputs by name, each with a row for every row of the request."""
+
+
+class Job(NamedTuple):
+    """What one row message, or a part of a large one, asks for."""
+
+    origin: Origin
+    offset: int
+    tensors: Tensors
+    quality: tuple[int, ...]
+
+    @property
+    def instruments(self) -> tuple[str, ...]:
+        """The instruments to forecast."""
+        return self.origin.instruments
+
+
+class Batch(NamedTuple):
+    """One request to each network.
+
+    `arrays`: inputs, padded to at least 16 rows with copies of the first; `rows` (N,): the place in
+    the request of each instrument of all jobs, -1 where log-HAR knows nothing and so no network is
+    asked; `base`: log-HAR's forecast of all N.
+    """
+
+    jobs: list[Job]
+    arrays: dict[str, npt.NDArray[np.float32] | npt.NDArray[np.int64]]
+    rows: npt.NDArray[np.int64]
+    base: Levels
+
+    @property
+    def asked(self) -> int:
+        """How many rows are asked for, padding excluded."""
+        return int((self.rows >= 0).sum())
+
+    @property
+    def padded(self) -> int:
+        """How many rows the request carries."""
+        return len(self.arrays["features"])
+
+    @property
+    def intervals(self) -> int:
+        """How many row messages it catches up."""
+        return len({job.offset for job in self.jobs})
+
+
+class _Widths(msgspec.Struct, frozen=True, array_like=True):
+    count: int
+    last_ns: int
+    widths: bytes
+
+
+class State(msgspec.Struct, frozen=True):
+    """What a checkpoint holds; the rows of the window are read again from `rewind`."""
+
+    horizons: tuple[str, ...]
+    rewind: int
+    output_offset: int
+    emitted_ns: int
+    emitted: list[str]
+    widths: dict[str, _Widths]
+
+
+class Forecaster:
+    """State of one partition."""
+
+    def __init__(self, models: Models) -> None:
+        self.models = models
+        self.rewind = -1
+        """Offset of the first row behind the last forecast, -1 before any."""
+        self.output_offset = 0
+        """No forecast before this offset of our own output is missing in this state."""
+        self.statuses: Counter[str] = Counter()
+        """Status of the forecasts that the last `settle` made."""
+        self._window = Window(models.shape)
+        self._jobs: deque[Job] = deque()
+        self._read = 0
+        self._emitted_ns = -1
+        self._emitted: set[str] = set()
+        self._widths: dict[str, WidthHistory] = {}
+        self._calibrations: dict[tuple[str, str], Calibration] = {}
+
+    # What is read.
+
+    def recall(self, forecast: Forecast) -> None:
+        """Take in a record of our own output: the first of an id is the forecast, so none is made again."""
+        if not self._is_emitted(forecast.instrument_id, forecast.origin_time_ns):
+            self._note(forecast)
+
+    def take_calibration(self, calibration: Calibration) -> None:
+        """Take in a calibration state; the latest of each instrument and horizon is applied."""
+        key = calibration.instrument_id, calibration.horizon
+        known = self._calibrations.get(key)
+        if known is None or known.as_of_ns <= calibration.as_of_ns:
+            self._calibrations[key] = calibration
+
+    def take_row(self, offset: int, value: bytes) -> None:
+        """Queue the forecasts of a row message; raises DecodeError. A repeated row asks for nothing."""
+        rows = decode_rows(value)
+        self._read = offset + 1
+        if not self._window.push(rows, offset):
+            return
+        time_ns = rows.header.row_time_ns
+        due = [place for place, name in enumerate(rows.instruments) if not self._is_emitted(name, time_ns)]
+        for start in range(0, len(due), BATCH_ROWS):
+            part = due[start : start + BATCH_ROWS]
+            instruments = tuple(rows.instruments[place] for place in part)
+            first, last = self._window.offsets
+            origin = Origin(time_ns, rows.header.partition, rows.header.feature_set_id, first, last, instruments)
+            quality = tuple(int(rows.quality[place]) for place in part)
+            self._jobs.append(Job(origin, offset, self._window.tensors(instruments), quality))
+
+    def skip(self, offset: int) -> None:
+        """Go past a message that could not be read."""
+        self._read = offset + 1
+
+    # What is asked and answered.
+
+    @property
+    def pending(self) -> int:
+        """How many forecasts are waiting to be made."""
+        return sum(len(job.instruments) for job in self._jobs)
+
+    @property
+    def done(self) -> int:
+        """The offset up to which every row has its forecasts."""
+        return self._jobs[0].offset if self._jobs else self._read
+
+    def next_batch(self) -> Batch | None:
+        """Return the next request; its jobs stay queued until `settle`."""
+        jobs: list[Job] = []
+        rows = 0
+        for job in self._jobs:
+            rows += len(job.instruments)
+            if jobs and rows > BATCH_ROWS:
+                break
+            jobs.append(job)
+        return self._batch(jobs) if jobs else None
+
+    def _batch(self, jobs: list[Job]) -> Batch:
+        features, mask, age = (np.concatenate([job.tensors[part] for job in jobs]) for part in range(3))
+        times = np.array([job.origin.time_ns for job in jobs for _ in job.instruments], np.int64)
+        base = Levels(*self.models.base(features, mask, times))
+        asked = np.flatnonzero(base.usable())
+        rows = np.full(len(times), -1, np.int64)
+        rows[asked] = np.arange(len(asked))
+        padding = max(0, MINIMUM_BATCH - len(asked)) if len(asked) else 0
+        sent = np.concatenate([asked, np.repeat(asked[:1], padding)])
+        arrays = {
+            "features": features[sent],
+            "mask": mask[sent],
+            "age": age[sent],
+            "origin_time_ns": times[sent, None],
+        }
+        return Batch(jobs, arrays, rows, base)
+
+    def settle(self, batch: Batch, answers: Answers, reason: str = "") -> list[Record]:
+        """Return the records of a batch; without `answers`, `reason` says why log-HAR stands alone."""
+        made = self._made(batch, answers, reason)
+        attention = self._summaries(answers)
+        self.statuses.clear()
+        records: list[Record] = []
+        place = 0
+        for job in batch.jobs:
+            for index in range(len(job.instruments)):
+                records += self._finish(job, index, made, place, batch, attention)
+                place += 1
+            self._jobs.popleft()
+        return records
+
+    def _made(self, batch: Batch, answers: Answers, reason: str) -> Made:
+        """Combine, calibrate and rank all rows of a batch at once."""
+        experts, usable = self._experts(batch, answers)
+        names = tuple(experts)
+        instruments = [name for job in batch.jobs for name in job.instruments]
+        weights = np.array([self._weights(name, names) for name in instruments]).T  # (K, N)
+        alone = np.zeros_like(weights)
+        alone[0] = 1.0
+        weights = np.where(usable, weights, alone)
+        shift = np.array([self._shifts(name) for name in instruments])  # (N, H, 2)
+        # Rows without an answer, or not even log-HAR, still pass through the arithmetic, as ones.
+        safe = [Levels(*(np.where(_over(keep, part), part, 1.0) for part in one)) for keep, one in experts.values()]
+        levels = calibrate(combine(safe, weights), shift)
+        return Made(
+            levels=levels,
+            shift=shift,
+            widths=relative_widths(levels),
+            experts={name: one for name, (_, one) in experts.items()},
+            weights=weights,
+            status=[_status(row, good) for row, good in zip(batch.rows.tolist(), usable.tolist(), strict=True)],
+            reason=reason or "the answer is not finite",
+        )
+
+    def _experts(
+        self, batch: Batch, answers: Answers
+    ) -> tuple[dict[str, tuple[npt.NDArray[np.bool_], Levels]], npt.NDArray[np.bool_]]:
+        """Return experts' levels with the rows where they are usable, and where all of them are."""
+        asked = batch.rows >= 0
+        experts = {"har": (asked, batch.base)}
+        usable = asked & bool(answers)
+        for name, outputs in answers.items():
+            levels = Levels(_spread(outputs["mean"], batch.rows), np.sort(_spread(outputs["quantiles"], batch.rows)))
+            good = asked & levels.usable() & _finite(outputs, batch.rows)
+            experts[name] = good, levels
+            usable &= good
+        return experts, usable
+
+    def _weights(self, instrument: str, experts: tuple[str, ...]) -> list[float]:
+        """Return the weights that calibration gives the experts, averaged over horizons; equal before."""
+        known = (self._calibrations.get((instrument, horizon)) for horizon in self.models.horizons)
+        told = [calibration.weights for calibration in known if calibration]
+        complete = [weights for weights in told if set(experts) <= weights.keys()]
+        means = [sum(weights[name] for weights in complete) for name in experts]
+        total = sum(means)
+        return [mean / total for mean in means] if total > 0 else [1 / len(experts)] * len(experts)
+
+    def _shifts(self, instrument: str) -> list[tuple[float, float]]:
+        known = (self._calibrations.get((instrument, horizon)) for horizon in self.models.horizons)
+        return [calibration.shift if calibration else (0.0, 0.0) for calibration in known]
+
+    def _summaries(self, answers: Answers) -> Summaries | None:
+        for network in self.models.networks:
+            if network.half_lives and network.expert in answers:
+                return Summaries(answers[network.expert]["attention"], self.models.shape, network.half_lives)
+        return None
+
+    def _finish(
+        self, job: Job, index: int, made: Made, place: int, batch: Batch, attention: Summaries | None
+    ) -> list[Record]:
+        instrument = job.instruments[index]
+        row = int(batch.rows[place])
+        ranks = self._ranks(instrument, made.widths[place])
+        receipt = job.tensors.digest(index), (batch.padded, row) if row >= 0 else (0, 0)
+        quality = self._quality(job, index)
+        forecast = forecast_record(self.models, job.origin, instrument, quality, made, place, ranks, receipt)
+        self._note(forecast)
+        self.statuses[forecast.status] += 1
+        self.output_offset += 1
+        records = forecast_records(forecast, job.origin.partition)
+        if attention is not None and forecast.status == "model":
+            records.append(attention_record(self.models, forecast, attention[row], job.origin.partition))
+        return records
+
+    def _quality(self, job: Job, index: int) -> list[str]:
+        """Return the row's quality, and `warming` while the window or a variance is not filled."""
+        names = quality_names(job.quality[index])
+        columns = [self.models.shape.features.index(name) for name in self.models.har.windows]
+        filled = job.tensors.present[index].all() and job.tensors.mask[index, -1, columns].all()
+        return names if filled or "warming" in names else ["warming", *names]
+
+    def _ranks(self, instrument: str, widths: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        history = self._widths.get(instrument)
+        return np.full(len(widths), 0.5) if history is None else history.rank(widths)
+
+    # What was written.
+
+    def _is_emitted(self, instrument: str, origin_ns: int) -> bool:
+        return origin_ns < self._emitted_ns or (origin_ns == self._emitted_ns and instrument in self._emitted)
+
+    def _note(self, forecast: Forecast) -> None:
+        if forecast.origin_time_ns > self._emitted_ns:
+            self._emitted_ns = forecast.origin_time_ns
+            self._emitted.clear()
+        self._emitted.add(forecast.instrument_id)
+        self.rewind = forecast.receipt.rows[0][2]
+        if forecast.status != "unavailable" and forecast.origin_time_ns % WIDTH_EVERY_NS == 0:
+            self._remember_width(forecast)
+
+    def _remember_width(self, forecast: Forecast) -> None:
+        horizons = [forecast.horizons.get(horizon) for horizon in self.models.horizons]
+        quantiles = np.array([[*one.quantiles.values()] if one else [np.nan] * 7 for one in horizons])
+        history = self._widths.setdefault(forecast.instrument_id, WidthHistory(len(horizons), WIDTHS))
+        history.add(relative_widths(Levels(quantiles[None, :, 0], quantiles[None]))[0], forecast.origin_time_ns)
+
+    def state(self) -> bytes:
+        """Return what a checkpoint holds."""
+        forget = self._emitted_ns - FORGET_NS
+        self._widths = {name: one for name, one in self._widths.items() if one.last_ns >= forget}
+        widths = {name: _Widths(one.count, one.last_ns, one.widths.tobytes()) for name, one in self._widths.items()}
+        state = State(
+            self.models.horizons, self.rewind, self.output_offset, self._emitted_ns, sorted(self._emitted), widths
+        )
+        return msgspec.msgpack.encode(state)
+
+    def restore(self, blob: bytes) -> None:
+        """Go back to a checkpoint; raises StateError for one that does not fit."""
+        try:
+            state = msgspec.msgpack.decode(blob, type=State)
+        except msgspec.DecodeError as error:
+            raise StateError(f"infer: unreadable checkpoint: {error}") from None
+        self.rewind, self.output_offset = state.rewind, state.output_offset
+        self._emitted_ns, self._emitted = state.emitted_ns, set(state.emitted)
+        if state.horizons != self.models.horizons:
+            return  # Another profile's widths say nothing; uncertainty starts anew.
+        for name, one in state.widths.items():
+            history = self._widths[name] = WidthHistory(len(state.horizons), WIDTHS)
+            history.widths[:] = np.frombuffer(one.widths, np.float32).reshape(history.widths.shape)
+            history.count, history.last_ns = one.count, one.last_ns
+
+
+def _over(rows: npt.NDArray[np.bool_], like: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Return `rows` (N,) with axes of length 1 behind, to be broadcast over `like`."""
+    return np.asarray(rows).reshape(-1, *(1,) * (like.ndim - 1))
+
+
+def _status(row: int, good: bool) -> Status:
+    if row < 0:
+        return "unavailable"
+    return "model" if good else "fallback"
+
+
+def _spread(output: npt.NDArray[np.float32], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return an output in the order of all instruments, NaN where none was asked for."""
+    spread = np.full((len(rows), *output.shape[1:]), np.nan)
+    spread[rows >= 0] = output[rows[rows >= 0]]
+    return spread
+
+
+def _finite(outputs: Mapping[str, npt.NDArray[np.float32]], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    finite = np.ones(len(rows), bool)
+    for output in outputs.values():
+        whole = np.asarray(np.isfinite(output).reshape(len(output), -1).all(-1))
+        finite[rows >= 0] &= whole[rows[rows >= 0]]
+    return finite
+
+
+__all__ = ["BATCH_ROWS", "Answers", "Batch", "Forecaster"]

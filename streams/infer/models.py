@@ -1,0 +1,160 @@
+"""The models behind forecasts: two networks where their bundles are there, log-HAR always."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import DecodeError, StateError
+from schemas.forecasts import ModelName
+from schemas.rules import PROFILES
+from schemas.tensors import ATTENTION_OUTPUT, HORIZON_NS, HORIZONS, MINIMUM_BATCH, OUTPUTS
+from triton_models.bundle import Bundle, read
+from triton_models.export import REPOSITORY, versions
+from triton_models.har import FLOOR_PER_NS, Floats, Har, Times, forecast, window_ns
+
+Singles = npt.NDArray[np.float32]
+
+NETWORKS = ("lstm", "performer")
+PERSISTENCE = "persistence"
+"""Hash of the log-HAR that stands in where no bundle is there: the last variance goes on."""
+
+_SEASONS = 10
+_NORMAL = (-1.6449, -1.2816, -0.6745, 0.0, 0.6745, 1.2816, 1.6449)
+_SPREAD = 0.6
+"""Standard deviation of the log of realised variance that persistence assumes."""
+
+
+class Shape(NamedTuple):
+    """What tensors are made of: pinned features (F), modalities (M), row intervals (T)."""
+
+    features: tuple[str, ...]
+    modalities: tuple[str, ...]
+    intervals: int
+    row_interval_ns: int
+
+
+class Network(NamedTuple):
+    """One network, its bundle, and how Triton serves it."""
+
+    expert: str
+    name: str
+    version: str
+    hash: str
+    outputs: dict[str, tuple[int, ...]]
+    canary: dict[str, Singles | npt.NDArray[np.int64]]
+    half_lives: tuple[float, ...]
+    """Seconds, per attention head of the last layer; empty where there is no attention."""
+
+
+class Models(NamedTuple):
+    """All experts of a profile."""
+
+    shape: Shape
+    horizons: tuple[str, ...]
+    har: Har
+    har_hash: str
+    networks: tuple[Network, ...]
+
+    @property
+    def combined(self) -> ModelName:
+        """The name of the combination: versions and hashes of its networks."""
+        named = [(network.version, network.hash[:12]) for network in self.networks]
+        version, digest = ("+".join(parts) for parts in zip(*named, strict=True))
+        return ModelName(name="combined", version=version, hash=digest)
+
+    @property
+    def fallback(self) -> ModelName:
+        """The name of log-HAR."""
+        return ModelName(name="har", version=self.networks[0].version if self.networks else "0", hash=self.har_hash)
+
+    def base(self, features: Singles, mask: Singles, origin: Times) -> tuple[Floats, Floats]:
+        """Return log-HAR's mean (N, H) and quantiles (N, H, Q); NaN where the shortest lag is masked."""
+        columns = [self.shape.features.index(name) for name in self.har.windows]
+        known = mask[:, -1, columns] > 0
+        variances = np.where(known, features[:, -1, columns].astype(np.float64), np.nan)
+        return forecast(self.har, np.ascontiguousarray(variances), origin).levels()
+
+
+def read_models(profile: str, repository: Path = REPOSITORY, *, row_interval_ns: int | None = None) -> Models:
+    """Read the newest bundle of each network of a profile; without bundles, persistence is all there is.
+
+    Raises StateError where the networks do not read the same tensors, or one of them is missing.
+    """
+    found = {expert: _newest(repository / f"{expert}-{profile}") for expert in NETWORKS}
+    bundles = {expert: bundle for expert, bundle in found.items() if bundle is not None}
+    if not bundles:
+        return persistence(profile, row_interval_ns or PROFILES[profile].row_interval_ns)
+    if len(bundles) < len(NETWORKS):
+        missing = next(expert for expert in NETWORKS if expert not in bundles)
+        raise StateError(f"{repository / missing}-{profile}: no bundle; `foreshock train` writes both networks")
+    shapes = {_shape(bundle) for bundle in bundles.values()}
+    if len(shapes) > 1:
+        raise StateError(f"{repository}: the networks of {profile} read different tensors; train both together")
+    base = bundles["performer"]
+    networks = tuple(_network(expert, bundle) for expert, bundle in bundles.items())
+    return Models(shapes.pop(), base.spec.horizons, base.spec.har, base.hash, networks)
+
+
+def persistence(profile: str, row_interval_ns: int) -> Models:
+    """Return models without a network: a horizon's variance is that of the known past windows."""
+    horizons = HORIZONS[profile]
+    windows = tuple(f"realised_variance_{horizon}" for horizon in horizons)
+    fits = [_persistent(windows[:known], len(windows), horizons) for known in range(1, len(windows) + 1)]
+    residuals = tuple(_SPREAD * z for z in _NORMAL)
+    har = Har(
+        windows=windows,
+        horizons=horizons,
+        coefficients=tuple(fits),
+        smearing=((_SPREAD**2 / 2,) * len(horizons),) * len(windows),
+        residuals=((residuals,) * len(horizons),) * len(windows),
+    )
+    return Models(Shape(windows, (), 1, row_interval_ns), horizons, har, PERSISTENCE, ())
+
+
+def _persistent(known: Sequence[str], total: int, horizons: Sequence[str]) -> tuple[tuple[float, ...], ...]:
+    """Return coefficients (H, P) that average the known windows' variance rates in logs."""
+    share = 1.0 / len(known)
+    weights = (share,) * len(known) + (0.0,) * (total - len(known) + _SEASONS)
+    lengths = sum(np.log(window_ns(name)) for name in known) * share
+    return tuple((float(np.log(HORIZON_NS[horizon]) - lengths), *weights) for horizon in horizons)
+
+
+def _newest(folder: Path) -> Bundle | None:
+    if not folder.is_dir() or not (found := versions(folder)):
+        return None
+    try:
+        return read(found[0])
+    except DecodeError as error:
+        raise StateError(f"{error}; restore the bundle or train it anew with `foreshock train`") from None
+
+
+def _shape(bundle: Bundle) -> Shape:
+    spec = bundle.spec
+    return Shape(spec.features, spec.modalities, spec.intervals, spec.row_interval_ns)
+
+
+def _network(expert: str, bundle: Bundle) -> Network:
+    spec = bundle.spec
+    tensors = (*OUTPUTS, ATTENTION_OUTPUT) if spec.kind == "performer" else OUTPUTS
+    outputs = {tensor.name: tuple(spec.shape(axis) for axis in tensor.axes) for tensor in tensors}
+    log_half_lives = bundle.weights.get(f"attention.{spec.size.layers - 1}.log_half_life")
+    half_lives = () if log_half_lives is None else tuple(np.exp(log_half_lives.astype(np.float64)).tolist())
+    return Network(expert, spec.name, spec.version, bundle.hash, outputs, _canary(bundle), half_lives)
+
+
+def _canary(bundle: Bundle) -> dict[str, Singles | npt.NDArray[np.int64]]:
+    """Return inputs like an ordinary hour's: medians, and variances of twice the floor."""
+    spec = bundle.spec
+    level = [one.median for one in spec.scaling]
+    for name in spec.har.windows:
+        level[spec.features.index(name)] = 2 * FLOOR_PER_NS * window_ns(name)
+    rows = (MINIMUM_BATCH, spec.intervals)
+    return {
+        "features": np.broadcast_to(np.array(level, np.float32), (*rows, len(level))).copy(),
+        "mask": np.ones((*rows, len(level)), np.float32),
+        "age": np.zeros((*rows, len(spec.modalities)), np.float32),
+        "origin_time_ns": np.zeros((MINIMUM_BATCH, 1), np.int64),
+    }

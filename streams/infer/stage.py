@@ -1,0 +1,190 @@
+"""The infer stage: one forecaster and one task per partition; the task asks Triton and writes."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from itertools import product
+from pathlib import Path
+
+from schemas.errors import DecodeError, InferenceError
+from schemas.forecasts import Calibration, Forecast, decode_json
+from schemas.metrics import DEAD_LETTERS, FORECAST_AGE, FORECASTS_PUBLISHED
+from schemas.topics import CALIBRATION, FEATURE_ROW, FORECAST
+from streams.dead_letters import dead_letter
+from streams.infer.forecaster import BATCH_ROWS, Answers, Batch, Forecaster
+from streams.infer.models import Models, Network, read_models
+from streams.kafka import read_topic
+from streams.runner import end_on_error
+from streams.stage import Checkpoint, FencedError, Message, Outlet
+from streams.triton_client import Served, TritonClient
+from triton_models.export import REPOSITORY
+
+LOGGER = logging.getLogger("foreshock.infer")
+HIGH_ROWS = 8 * BATCH_ROWS
+LOW_ROWS = 2 * BATCH_ROWS
+"""Reading of rows stops above HIGH waiting forecasts and goes on below LOW."""
+START_SECONDS = 20.0
+"""How long the first forecasts wait for a Triton that is there but still loads."""
+MOST_DEADLINES = 16
+"""A request that catches up many intervals may take so many deadlines at most."""
+
+
+class _Partition:
+    """What the stage holds of one partition."""
+
+    def __init__(self, forecaster: Forecaster) -> None:
+        self.forecaster = forecaster
+        self.more = asyncio.Event()
+        self.held = False
+        self.calibration_offset = 0
+        self.task: asyncio.Task[None]
+
+
+class InferStage:
+    """Rows to forecasts, with fallback: a scheduled forecast is never just missing."""
+
+    name = "infer"
+    topics = (FEATURE_ROW, CALIBRATION)
+
+    def __init__(self, repository: Path = REPOSITORY, clock: Callable[[], float] = time.time) -> None:
+        self._repository = repository
+        self._clock = clock
+        self._partitions: dict[int, _Partition] = {}
+        self._outlet: Outlet
+        self._models: Models
+        self._client: TritonClient
+        self._served: dict[str, Served] = {}
+
+    async def started(self, outlet: Outlet) -> None:
+        """Read the bundles and connect to Triton; without either, forecasts are fallbacks."""
+        self._outlet = outlet
+        settings = outlet.settings
+        self._models = read_models(settings.profile, self._repository, row_interval_ns=settings.rules.row_interval_ns)
+        self._served = {network.expert: _served(network) for network in self._models.networks}
+        self._client = TritonClient(settings, list(self._served.values()), outlet.metrics)
+        if not await self._client.start(START_SECONDS if self._served else 0.0):
+            LOGGER.warning("%s: no model answers, forecasts are fallbacks until one does", settings.triton_url)
+
+    async def assigned(self, partition: int, checkpoint: bytes | None) -> Mapping[str, int]:
+        """Restore from the checkpoint and from our own output since, and rewind rows by the window."""
+        forecaster = Forecaster(self._models)
+        if checkpoint is not None:
+            forecaster.restore(checkpoint)
+        state = self._partitions[partition] = _Partition(forecaster)
+        await asyncio.to_thread(self._recall, partition, state)
+        state.task = asyncio.create_task(self._work(partition, state), name=f"infer-{partition}")
+        state.task.add_done_callback(_end_on_error)
+        resume = {CALIBRATION: state.calibration_offset}
+        return resume if forecaster.rewind < 0 else {**resume, FEATURE_ROW: forecaster.rewind}
+
+    def _recall(self, partition: int, state: _Partition) -> None:
+        """Read the calibration states, and the tail of our own output: what is there is not made again."""
+        settings, forecaster = self._outlet.settings, state.forecaster
+        for message in read_topic(settings, CALIBRATION, partitions=[partition]):
+            state.calibration_offset = message.offset + 1
+            if message.value is not None:
+                forecaster.take_calibration(decode_json(message.value, Calibration))
+        tail = {partition: forecaster.output_offset}
+        for message in read_topic(settings, FORECAST, partitions=[partition], start=tail):
+            forecaster.output_offset = message.offset + 1
+            if message.value is not None:
+                forecaster.recall(decode_json(message.value, Forecast))
+
+    def revoked(self, partition: int) -> None:
+        """Drop a partition and stop its task."""
+        state = self._partitions.pop(partition, None)
+        if state is not None:
+            state.task.cancel()
+
+    async def process(self, message: Message) -> None:
+        """Take in a row or a calibration state; its forecasts are made by the partition's task."""
+        state = self._partitions[message.partition]
+        try:
+            self._take(state, message)
+        except DecodeError as error:
+            if message.topic == FEATURE_ROW:
+                state.forecaster.skip(message.offset)
+            self._outlet.emit(message.partition, dead_letter(self.name, message, error))
+            await self._outlet.acknowledged(message.partition)
+            self._outlet.metrics[DEAD_LETTERS].labels(self.name, "decode").inc()
+        if not state.held and state.forecaster.pending > HIGH_ROWS:
+            state.held = True
+            self._outlet.hold(FEATURE_ROW, message.partition)
+
+    def _take(self, state: _Partition, message: Message) -> None:
+        if message.topic == FEATURE_ROW:
+            state.forecaster.take_row(message.offset, message.value or b"")
+            state.more.set()
+            return
+        state.calibration_offset = message.offset + 1
+        if message.value is not None:
+            state.forecaster.take_calibration(decode_json(message.value, Calibration))
+
+    def checkpoint(self, partition: int) -> Checkpoint | None:
+        """Return the widths and the place in our own output; rows are rewound from there."""
+        state = self._partitions.get(partition)
+        if state is None:
+            return None
+        resume = {FEATURE_ROW: state.forecaster.done, CALIBRATION: state.calibration_offset}
+        return Checkpoint(resume, state.forecaster.state())
+
+    async def stopped(self) -> None:
+        """Close the connection to Triton."""
+        await self._client.stop()
+
+    # The task of a partition.
+
+    async def _work(self, partition: int, state: _Partition) -> None:
+        while True:
+            await state.more.wait()
+            batch = state.forecaster.next_batch()
+            if batch is None:
+                state.more.clear()
+                continue
+            answers, reason = await self._ask(batch)
+            for record in state.forecaster.settle(batch, answers, reason):
+                self._outlet.emit(partition, record)
+            self._count(partition, state, batch)
+            await self._outlet.acknowledged(partition)
+            if state.held and state.forecaster.pending < LOW_ROWS:
+                state.held = False
+                self._outlet.release(FEATURE_ROW, partition)
+
+    async def _ask(self, batch: Batch) -> tuple[Answers, str]:
+        """Ask both networks at once, with one deadline; without all answers there are none."""
+        if not self._served:
+            return {}, "no model bundle"
+        if not batch.asked:
+            return {}, ""
+        deadline = self._outlet.settings.inference_deadline_seconds * min(batch.intervals, MOST_DEADLINES)
+        names = list(self._served)
+        found = await asyncio.gather(
+            *(self._client.infer(self._served[name], batch.arrays, deadline, batch.asked) for name in names),
+            return_exceptions=True,
+        )
+        answers = {}
+        for name, answer in zip(names, found, strict=True):
+            if isinstance(answer, InferenceError):
+                return {}, str(answer)
+            if isinstance(answer, BaseException):
+                raise answer
+            answers[name] = answer
+        return answers, ""
+
+    def _count(self, partition: int, state: _Partition, batch: Batch) -> None:
+        metrics = self._outlet.metrics
+        for (status, count), horizon in product(state.forecaster.statuses.items(), self._models.horizons):
+            metrics[FORECASTS_PUBLISHED].labels(horizon, status).inc(count)
+        metrics[FORECAST_AGE].labels(str(partition)).set(self._clock() - batch.jobs[-1].origin.time_ns / 1e9)
+
+
+def _served(network: Network) -> Served:
+    return Served(network.name, network.version, network.outputs, network.canary)
+
+
+def _end_on_error(task: asyncio.Task[None]) -> None:
+    """A revoked partition's task ends quietly; any other end of it ends the process."""
+    if task.cancelled() or isinstance(task.exception(), FencedError):
+        return
+    end_on_error(task)

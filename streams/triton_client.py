@@ -1,0 +1,253 @@
+"""The one client of Triton: deadlines, checked answers, a breaker, canaries, healing.
+
+Triton's health endpoints stay green when a Python model has died, so readiness here is an answered
+canary inference. A model whose process is dead answers every request, after exactly one second,
+with "Stub process ... is not healthy"; loading it again does nothing, unloading and loading heals it.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from tritonclient.grpc import InferInput
+from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+
+from schemas.errors import InferenceError
+from schemas.metrics import (
+    BREAKER_STATE,
+    INFERENCE_BATCH_SIZE,
+    INFERENCE_DURATION,
+    INFERENCE_INFLIGHT,
+    INFERENCE_REQUESTS,
+)
+from streams.breaker import Breaker
+from streams.metrics_server import Metrics
+from streams.settings import Settings
+
+LOGGER = logging.getLogger("foreshock.triton")
+PATIENCE_SECONDS = 2.0
+"""A model that has given no answer for so long opens the breaker, however few its failures are."""
+CANARY_SECONDS = 3.0
+"""Deadline of a canary: above the one second after which Triton says that a model's process is dead."""
+LOAD_SECONDS = 30.0
+"""Deadline of loading a model: 4 s where nothing else runs, most of it the import of torch."""
+IDLE_SECONDS = 10.0
+"""A model that nobody asked for so long gets a canary: its death shows before a forecast needs it."""
+_RETRY_SECONDS = 0.2
+_MESSAGE_BYTES = 256 << 20
+_CHANNEL = [
+    ("grpc.max_send_message_length", _MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+    # gRPC's own backoff grows to two minutes: Triton would be back long before we knew.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+]
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+Answer = dict[str, npt.NDArray[Any]]
+
+
+class Served(NamedTuple):
+    """A model as Triton serves it: what a request for it needs and what an answer must hold."""
+
+    name: str
+    version: str
+    outputs: Mapping[str, tuple[int, ...]]
+    """Name of each output to its shape behind the batch axis."""
+    canary: Arrays
+    """Inputs to which a healthy model gives a finite answer."""
+
+
+class TritonClient:
+    """Asks Triton for forecasts; for one event loop. `start` before use, `stop` after."""
+
+    def __init__(self, settings: Settings, models: Sequence[Served], metrics: Metrics) -> None:
+        self.models = tuple(models)
+        self.breaker = Breaker(settings.breaker_failures, PATIENCE_SECONDS)
+        self._url = settings.triton_url
+        self._interval = settings.breaker_open_seconds
+        self._metrics = metrics
+        self._inputs: dict[str, dict[str, InferInput]] = {}
+        self._answered = 0.0
+        self._troubled = asyncio.Event()
+        self._watch: asyncio.Task[None] | None = None
+
+    async def start(self, wait_seconds: float = 0.0) -> bool:
+        """Connect; wait up to `wait_seconds` for a Triton that is there to answer. Return if it did."""
+        self._client = InferenceServerClient(self._url, channel_args=_CHANNEL)
+        give_up = time.monotonic() + wait_seconds
+        answered = await self.check()
+        while not answered and await self._is_up() and time.monotonic() < give_up:
+            await asyncio.sleep(_RETRY_SECONDS)
+            answered = await self.check()
+        self._watch = asyncio.create_task(self._watch_forever(), name="triton-canary")
+        return answered
+
+    async def stop(self) -> None:
+        """Stop the canaries and close the connection."""
+        if self._watch is not None:
+            self._watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watch
+        await self._client.close()
+
+    async def infer(self, model: Served, arrays: Arrays, deadline_seconds: float, rows: int) -> Answer:
+        """Return the outputs of a model by name, each of `model.outputs`' shape behind the batch axis.
+
+        `rows`: how many rows are asked for, padding excluded. Rows may be NaN, but not all of them.
+
+        Raises:
+            InferenceError: no answer by the deadline, an error, another shape, nothing finite, or an
+                open breaker.
+        """
+        if not self.breaker.is_closed:
+            self._count(model, "breaker-open")
+            raise InferenceError(f"{model.name}: the breaker is open")
+        self._metrics[INFERENCE_BATCH_SIZE].labels(model.name).observe(rows)
+        self._metrics[INFERENCE_INFLIGHT].inc()
+        started = time.monotonic()
+        try:
+            answer = await self._ask(model, arrays, deadline_seconds)
+        except InferenceError:
+            self._failed(model)
+            raise
+        finally:
+            self._metrics[INFERENCE_INFLIGHT].dec()
+            self._metrics[INFERENCE_DURATION].labels(model.name).observe(time.monotonic() - started)
+        self.breaker.succeed(model.name)
+        self._answered = time.monotonic()
+        return answer
+
+    def _failed(self, model: Served) -> None:
+        self.breaker.fail(model.name, time.monotonic())
+        self._show()
+        if not self.breaker.is_closed:
+            self._troubled.set()
+
+    async def load(self, name: str) -> None:
+        """Have Triton load a model; raises InferenceError."""
+        await self._control(self._client.load_model(name, client_timeout=LOAD_SECONDS), f"{name}: cannot be loaded")
+
+    async def unload(self, name: str) -> None:
+        """Have Triton unload a model; raises InferenceError."""
+        await self._control(self._client.unload_model(name, client_timeout=LOAD_SECONDS), f"{name}: cannot be unloaded")
+
+    async def index(self) -> dict[tuple[str, str], str]:
+        """Return (model, version) to its state; raises InferenceError when Triton is not there."""
+        found = await self._control(self._client.get_model_repository_index(client_timeout=CANARY_SECONDS), "no index")
+        return {(model.name, model.version): model.state for model in found.models}
+
+    async def check(self) -> bool:
+        """Send every model its canary, heal those that fail, and set the breaker. Return if all answered."""
+        self.breaker.probe()
+        self._show()
+        answered = all(await asyncio.gather(*(self._canary(model) for model in self.models)))
+        if answered and self.models:
+            self.breaker.close()
+            self._answered = time.monotonic()
+        else:
+            self.breaker.open()
+        self._show()
+        return self.breaker.is_closed
+
+    async def _canary(self, model: Served) -> bool:
+        try:
+            await self._ask(model, model.canary, CANARY_SECONDS)
+        except InferenceError as error:
+            LOGGER.info("canary: %s", error)
+            await self._heal(model, str(error))
+            return False
+        return True
+
+    async def _heal(self, model: Served, problem: str) -> None:
+        """Load a model that Triton does not have, or whose process is dead."""
+        try:
+            state = (await self.index()).get((model.name, model.version))
+            if "not healthy" in problem:
+                LOGGER.warning("%s: its process is dead, loading it again", model.name)
+                await self.unload(model.name)
+                await self.load(model.name)
+            elif state not in {"READY", "LOADING"}:
+                await self.load(model.name)
+        except InferenceError as error:
+            LOGGER.info("%s", error)
+
+    async def _is_up(self) -> bool:
+        try:
+            await self.index()
+        except InferenceError:
+            return False
+        return True
+
+    async def _watch_forever(self) -> None:
+        """Send canaries while the breaker is open, and to models that nobody asked for a while."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._troubled.wait(), self._interval)
+            self._troubled.clear()
+            if not self.breaker.is_closed or time.monotonic() - self._answered > IDLE_SECONDS:
+                await self.check()
+
+    async def _ask(self, model: Served, arrays: Arrays, deadline_seconds: float) -> Answer:
+        # Between filling the reused inputs and the request made of them nothing else runs: the
+        # client builds the request before it first waits.
+        inputs = self._filled(model.name, arrays)
+        try:
+            result = await self._client.infer(
+                model.name, inputs, model_version=model.version, client_timeout=deadline_seconds
+            )
+        except InferenceServerException as error:
+            text = str(error)
+            self._count(model, "deadline" if "DEADLINE_EXCEEDED" in text else "error")
+            raise InferenceError(f"{model.name}: {_first_line(text)}") from None
+        answer = {name: result.as_numpy(name) for name in model.outputs}
+        problem = _problem(model, answer, len(next(iter(arrays.values()))))
+        self._count(model, "unusable" if problem else "ok")
+        if problem:
+            raise InferenceError(f"{model.name}: {problem}")
+        return answer
+
+    def _filled(self, model: str, arrays: Arrays) -> list[InferInput]:
+        inputs = self._inputs.setdefault(model, {})
+        for name, array in arrays.items():
+            if name not in inputs:
+                inputs[name] = InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
+            inputs[name].set_shape(list(array.shape))
+            inputs[name].set_data_from_numpy(array)
+        return [inputs[name] for name in arrays]
+
+    async def _control(self, call: Any, what: str) -> Any:
+        try:
+            return await call
+        except InferenceServerException as error:
+            raise InferenceError(f"{what}: {_first_line(str(error))}") from None
+
+    def _count(self, model: Served, outcome: str) -> None:
+        self._metrics[INFERENCE_REQUESTS].labels(model.name, outcome).inc()
+
+    def _show(self) -> None:
+        self._metrics[BREAKER_STATE].set(int(self.breaker.state))
+
+
+def _problem(model: Served, answer: Mapping[str, npt.NDArray[Any] | None], rows: int) -> str:
+    """Return what makes an answer unusable as a whole, or nothing."""
+    finite = np.ones(rows, bool)
+    for name, tail in model.outputs.items():
+        array = answer[name]
+        if array is None:
+            return f"expected an output {name}, got none"
+        if array.shape != (rows, *tail):
+            return f"expected {name} of shape {(rows, *tail)}, got {array.shape}"
+        finite &= np.isfinite(array).reshape(rows, -1).all(axis=-1)
+    return "" if finite.any() else "no row of the answer is finite"
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else "no reason given"
