@@ -22,7 +22,9 @@ def list_features() -> None:
     catalogue = Catalogue.discover(Settings.from_environment().rules)
     table = Table("feature", "modality", "unit", "inputs", "what", title=f"Feature set {catalogue.feature_set_id}")
     for feature in catalogue.features:
-        table.add_row(feature.name, feature.modality, feature.unit, ", ".join(feature.inputs), _first_line(feature.docs))
+        table.add_row(
+            feature.name, feature.modality, feature.unit, ", ".join(feature.inputs), _first_line(feature.docs)
+        )
     Console().print(table)
 
 

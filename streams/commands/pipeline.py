@@ -1,6 +1,7 @@
 """The stages, one process each, and what runs them all on one machine."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,12 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from schemas.errors import ForeshockError
+from schemas.rules import SECOND_NS
 from streams.settings import Settings
+from streams.sources import RawMessage
+
+MARKET_START_NS = 1_767_225_600 * SECOND_NS
+"""The built-in market begins with 2026."""
 
 
 def ingest() -> None:
@@ -56,31 +62,45 @@ def run() -> None:
 
 
 def replay(
-    paths: Annotated[list[Path], typer.Argument(help="Capture files or folders of them.", metavar="PATH...")],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Capture files or folders of them.", metavar="[PATH...]")
+    ] = None,
     speed: Annotated[str, typer.Option(help="1: as fast as it was recorded, N: N times, max.")] = "1",
+    market: Annotated[int, typer.Option(help="Instead of captures: so many seconds of the built-in market.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the built-in market.")] = 7,
 ) -> None:
     """Put captures on the raw topics, several instruments merged by receive time."""
     from streams.pipeline import raw_producer
-    from streams.sources.captures import find_captures
+    from streams.sources.replay import Progress as Done
     from streams.sources.replay import replay as put
 
+    factor = speed_of(speed)
     settings = Settings.from_environment()
+    messages = _source(paths or [], market, seed)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as screen:
+        task = screen.add_task("replay")
+
+        def show(at: Done) -> None:
+            behind = f", {at.lag_seconds:.1f} s behind" if at.lag_seconds else ""
+            screen.update(task, description=f"{at.messages:,} messages, {at.heartbeats:,} heartbeats{behind}")
+
+        done = put(messages, raw_producer(settings), settings.rules, speed=factor, progress=show)
+    typer.echo(f"{done.messages} messages and {done.heartbeats} heartbeats on the raw topics")
+
+
+def _source(paths: list[Path], market_seconds: int, seed: int) -> Iterator[RawMessage]:
+    from streams.sources.captures import find_captures
+    from streams.sources.market import market as play
+
+    if bool(paths) == bool(market_seconds):
+        raise ForeshockError("expected capture files to replay, or --market SECONDS")
+    if market_seconds:
+        return play(seed, MARKET_START_NS, market_seconds)
     found = find_captures(paths)
     for path, reason in found.left_out.items():
         typer.echo(f"left out: {path.name}: {reason}", err=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("replay")
-        done = put(
-            found.messages(),
-            raw_producer(settings),
-            settings.rules,
-            speed=speed_of(speed),
-            progress=lambda at: progress.update(
-                task, description=f"{at.messages:,} messages, {at.heartbeats:,} heartbeats, {at.lag_seconds:.1f} s behind"
-            ),
-        )
-    typer.echo(f"{done.messages} messages and {done.heartbeats} heartbeats on the raw topics")
+    return found.messages()
 
 
 def speed_of(text: str) -> float:

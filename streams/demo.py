@@ -1,0 +1,178 @@
+"""The whole job on one machine: a private stack, all stages, a source, and a look at what comes out."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from confluent_kafka import Consumer, TopicPartition
+
+from deploy.ports import free_ports, is_free
+from deploy.stack import default_folder, private_stack
+from schemas.errors import StackError
+from schemas.metrics import EVENTS_RECEIVED, FRAMES, OFFSET_LAG
+from schemas.topics import RAW_TOPICS
+from streams.kafka import consumer, partition_counts
+from streams.pipeline import prepare
+from streams.report import Report, make_report
+from streams.run import Piece, Supervisor, foreshock, stage_pieces
+from streams.scrape import Samples, by_label, scrape, total
+from streams.settings import Settings
+from streams.watch import Watch
+
+QUIET_SECONDS = 3.0
+"""So long nothing may come, with no lag anywhere, before a run counts as done."""
+PATIENCE_SECONDS = 120.0
+"""So long nothing may come, lag or not, before a run counts as stuck."""
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """What a demo plays: captures, or `market_seconds` of the built-in market."""
+
+    paths: tuple[Path, ...] = ()
+    market_seconds: int = 600
+    seed: int = 7
+    speed: str = "max"
+
+    def command(self) -> tuple[str, ...]:
+        """Return the command that puts it on the raw topics."""
+        arguments = ("replay", "--speed", self.speed)
+        if self.paths:
+            return foreshock(*arguments, *map(str, self.paths))
+        return foreshock(*arguments, "--market", str(self.market_seconds), "--seed", str(self.seed))
+
+
+class Situation(msgspec.Struct):
+    """Where a running demo is, for whoever draws it."""
+
+    phase: str = "starting"
+    seconds: float = 0.0
+    raw_records: int = 0
+    frames: int = 0
+    events: int = 0
+    lag: int = 0
+    troubles: list[str] = []
+
+
+Draw = Callable[[Situation, Watch], None]
+
+
+class Demo:
+    """One run, from an empty stack to its report."""
+
+    def __init__(self, settings: Settings, source: Source) -> None:
+        self.source = source
+        self._settings = settings
+        self._situation = Situation()
+
+    def run(self, draw: Draw) -> tuple[Report, Watch]:
+        """Run the job to its end, calling `draw` a few times a second.
+
+        Raises:
+            StackError: a stage did not come up, or the run stands still.
+        """
+        with self._stack() as settings:
+            prepare(settings)
+            pieces = stage_pieces(settings)
+            ports = [int(piece.environment["FORESHOCK_METRICS_PORT"]) for piece in pieces]
+            with Supervisor(settings, pieces, self._situation.troubles.append) as supervisor:
+                watch = Watch(settings)
+                self._wait_for_stages(supervisor, watch, ports, draw)
+                replay = Piece(
+                    name="replay", command=self.source.command(), environment=settings.environment(), once=True
+                )
+                supervisor.add(replay)
+                started = time.monotonic()
+                samples = self._follow(supervisor, watch, ports, settings, draw)
+                seconds = time.monotonic() - started - QUIET_SECONDS
+                watch.close()
+        report = make_report(watch, by_label(samples, FRAMES, "outcome"), int(total(samples, EVENTS_RECEIVED)), seconds)
+        return report, watch
+
+    @contextmanager
+    def _stack(self) -> Iterator[Settings]:
+        with private_stack(default_folder("demo")) as stack:
+            yield dataclasses.replace(
+                self._settings,
+                bootstrap_servers=stack.bootstrap_servers,
+                triton_url=stack.triton_grpc,
+                metrics_port=_free_range(16),
+                checkpoint_seconds=min(self._settings.checkpoint_seconds, 5.0),
+                state_dir=stack.folder / "state",
+            )
+
+    def _wait_for_stages(self, supervisor: Supervisor, watch: Watch, ports: Sequence[int], draw: Draw) -> None:
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        while scrape(ports) is None:
+            supervisor.look()
+            draw(self._situation, watch)
+            if time.monotonic() > give_up:
+                raise StackError(f"a stage did not start: {_last(self._situation.troubles)}; logs in {supervisor.logs}")
+            time.sleep(0.2)
+
+    def _follow(
+        self, supervisor: Supervisor, watch: Watch, ports: Sequence[int], settings: Settings, draw: Draw
+    ) -> Samples:
+        """Watch until the source is played and nothing is on its way any more; return the last metrics."""
+        situation, started, moved = self._situation, time.monotonic(), time.monotonic()
+        raw, samples = _RawTopics(settings), Samples()
+        while True:
+            supervisor.look()
+            taken = watch.read(0.1)
+            now = time.monotonic()
+            played = supervisor.finished("replay")
+            situation.phase = "finishing" if played else "playing"
+            situation.seconds, situation.raw_records = now - started, raw.records()
+            samples = scrape(ports) or samples
+            frames = by_label(samples, FRAMES, "outcome")
+            changed = taken > 0 or sum(frames.values()) != situation.frames
+            situation.frames = sum(frames.values())
+            situation.events, situation.lag = int(total(samples, EVENTS_RECEIVED)), int(total(samples, OFFSET_LAG))
+            draw(situation, watch)
+            moved = now if changed else moved
+            done = played and situation.lag == 0 and situation.frames >= situation.raw_records
+            if done and now - moved > QUIET_SECONDS:
+                raw.close()
+                return samples
+            if now - moved > PATIENCE_SECONDS:
+                raise StackError(f"nothing moves any more: {_last(situation.troubles)}; logs in {supervisor.logs}")
+
+
+class _RawTopics:
+    """How many records the raw topics hold."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._reader: Consumer = consumer(settings, "foreshock-demo")
+        counts = partition_counts(settings, RAW_TOPICS)
+        self._places = [TopicPartition(topic, p) for topic, count in counts.items() for p in range(count)]
+
+    def records(self) -> int:
+        return sum(self._reader.get_watermark_offsets(place, timeout=5)[1] for place in self._places)
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+def _free_range(count: int) -> int:
+    """Return the first of `count` free ports that follow each other."""
+    for _ in range(100):
+        first = free_ports().kafka
+        if all(is_free(first + i) for i in range(count)):
+            return first
+    raise StackError(f"no {count} free ports in a row on loopback; end what listens there")
+
+
+def _last(troubles: Sequence[str]) -> str:
+    return troubles[-1] if troubles else "no process has ended"
+
+
+def rate(count: int, seconds: float) -> float:
+    """Return count per second, 0 before any time has passed.
+
+    >>> rate(10, 2.0)
+    5.0
+    """
+    return count / seconds if seconds > 0 and not math.isinf(seconds) else 0.0

@@ -1,0 +1,44 @@
+"""Reads the metrics of our own processes back: what the demo's screen and the tests look at."""
+
+import urllib.request
+from collections import Counter
+from collections.abc import Iterable
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from schemas.metrics import Metric
+from streams.metrics_server import LOOPBACK
+
+_TIMEOUT_SECONDS = 2.0
+
+Samples = Counter[tuple[str, tuple[tuple[str, str], ...]]]
+"""Sample name and sorted labels to value, summed over processes."""
+
+
+def scrape(ports: Iterable[int]) -> Samples | None:
+    """Return the samples of the processes on these loopback ports; None while one does not answer."""
+    samples: Samples = Counter()
+    for port in ports:
+        try:
+            with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/metrics", timeout=_TIMEOUT_SECONDS) as answer:
+                text = answer.read().decode()
+        except OSError:
+            return None
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                samples[sample.name, tuple(sorted(sample.labels.items()))] += sample.value
+    return samples
+
+
+def by_label(samples: Samples, metric: Metric, label: str) -> Counter[str]:
+    """Return the values of a metric summed by one label."""
+    found: Counter[str] = Counter()
+    for (name, labels), value in samples.items():
+        if name == metric.name:
+            found[dict(labels).get(label, "")] += int(value)
+    return found
+
+
+def total(samples: Samples, metric: Metric) -> float:
+    """Return the sum of a metric over all labels."""
+    return sum(value for (name, _), value in samples.items() if name == metric.name)
