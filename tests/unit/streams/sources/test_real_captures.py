@@ -4,8 +4,10 @@ import gzip
 import json
 from collections import Counter
 
+from featurestore.clock import EventClock
 from schemas import TICKS
 from schemas.rules import SECOND_NS
+from streams.formats import formats
 from streams.sources import HEARTBEAT
 from streams.sources.captures import find_captures
 from streams.sources.replay import with_heartbeats
@@ -58,3 +60,37 @@ def test_every_row_of_a_bar_file_is_one_message(captures):
     assert len(bars) == 10_906
     assert bars[0]["start"] == 1_741_257_000_000
     assert all(bar["low"] <= bar["close"] <= bar["high"] for bar in bars)
+
+
+def watermarks(messages):
+    """Return per raw partition the watermarks, the late events by venue, and the last event time."""
+    decoders, clocks = formats(), {}
+    marks, late, last = {}, Counter(), 0
+    for topic, partition, message in with_heartbeats(messages, TICKS):
+        clock = clocks.setdefault((topic, partition), EventClock(TICKS))
+        clock.open(message.receive_time_ns)
+        events = [] if message.format == HEARTBEAT else decoders[message.format](message.value, message.source)
+        for event in events if isinstance(events, list) else []:
+            if event.event_time_ns and not event.known_time:
+                late[event.venue] += clock.observe(event.venue, event.event_time_ns) is not None
+                last = max(last, event.event_time_ns)
+        marks.setdefault((topic, partition), []).append(clock.close())
+    return marks, late, last
+
+
+def test_heartbeats_open_all_partitions_at_one_border_and_close_the_last_tile(captures):
+    messages = [
+        message
+        for name in ("btcusdt_20240719.gz", "ethusdt_20240719.gz")
+        for message in find_captures([captures / "ticks_binance_hftbacktest" / "usdm" / name]).messages()
+        if message.receive_time_ns < 1_721_347_260 * SECOND_NS
+    ]
+    messages.sort(key=lambda message: message.receive_time_ns)
+    marks, late, last = watermarks(messages)
+    assert len(marks) == sum(TICKS.raw_partitions.values())
+    # The recorder's clock is 1.4 s behind: the first event is of 1_721_347_201.5 s.
+    assert {each[0] for each in marks.values()} == {1_721_347_197 * SECOND_NS}
+    (end,) = {each[-1] for each in marks.values()}
+    assert end > last
+    assert end % SECOND_NS == 0
+    assert not late.total()
