@@ -29,7 +29,7 @@ _MAX_SOURCE = 64
 
 
 class Tally(msgspec.Struct):
-    """What became of the frames fed to one Normaliser: frames = decoded + left out + dead + heartbeats."""
+    """What became of frames: frames = decoded + left out + dead letters + heartbeats."""
 
     frames: int = 0
     decoded: int = 0
@@ -42,6 +42,10 @@ class Tally(msgspec.Struct):
     """Refused events by venue and reason."""
     events: Counter[str] = msgspec.field(default_factory=Counter)
     """Accepted events by record type."""
+    last_event_time_ns: int = 0
+    """Event time of the last event that carried one, accepted or not; 0 where none did."""
+    last_receive_time_ns: int = 0
+    """Receive time of that event."""
 
 
 class TradeKind(msgspec.Struct):
@@ -185,6 +189,10 @@ class Normaliser:
         """The watermark after the last record fed."""
         return self._clock.watermark_ns
 
+    def venue_times(self) -> dict[str, int]:
+        """Return the clock of each venue heard of late."""
+        return {name: venue.clock_ns for name, venue in self._clock.state().venues.items()}
+
     @property
     def buffered(self) -> int:
         """How many events wait for a flush."""
@@ -284,6 +292,8 @@ class Normaliser:
             tile_time_ns = clock.receive_time_ns
         else:
             reason = clock.observe(event.venue, tile_time_ns)
+            self.tally.last_event_time_ns = tile_time_ns
+            self.tally.last_receive_time_ns = received_ns
         if reason is not None:
             self._outputs.append(self._refused_event(event, reason, received_ns, offset, index))
             return

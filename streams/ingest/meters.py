@@ -1,0 +1,62 @@
+"""Metrics of ingest, brought up to date from what the Normalisers counted."""
+
+from schemas.metrics import (
+    DEAD_LETTERS,
+    EVENT_TIME_LAG,
+    EVENTS_RECEIVED,
+    FRAMES,
+    LATE_EVENTS,
+    OFFSET_LAG,
+    SOURCE_LAST_EVENT,
+    WATERMARK,
+)
+from schemas.topics import FEEDS
+from streams.ingest.normaliser import STAGE, Normaliser, Tally
+from streams.metrics_server import Metrics
+
+_MAX_VENUES = 100
+"""Venues with a label of their own: hostile records may name any number of them."""
+
+
+class Meters:
+    """Adds what is new in a Normaliser's counts to the process's metrics."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._venues: set[str] = set()
+
+    def update(self, topic: str, partition: int, normaliser: Normaliser, high_offset: int | None) -> None:
+        """Report one raw partition. `high_offset`: that of its next record, None where it is not known."""
+        tally, normaliser.tally = normaliser.tally, Tally()
+        self._count(topic, tally)
+        metrics = self._metrics
+        place = (topic, str(partition))
+        metrics[WATERMARK].labels(STAGE, "/".join(place)).set(normaliser.watermark_ns / 1e9)
+        if high_offset is not None:
+            metrics[OFFSET_LAG].labels(*place).set(max(0, high_offset - normaliser.next_offset))
+        if tally.last_event_time_ns:
+            lag_ns = tally.last_receive_time_ns - tally.last_event_time_ns
+            metrics[EVENT_TIME_LAG].labels(topic).set(lag_ns / 1e9)
+        for venue, time_ns in normaliser.venue_times().items():
+            metrics[SOURCE_LAST_EVENT].labels(self._venue(venue), topic).set(time_ns / 1e9)
+
+    def _count(self, topic: str, tally: Tally) -> None:
+        outcomes = {f"left-out:{kind}": count for kind, count in tally.left_out.items()}
+        outcomes |= {
+            "decoded": tally.decoded,
+            "heartbeat": tally.heartbeats,
+            "dead-letter": tally.dead_letters.total(),
+        }
+        for outcome, count in outcomes.items():
+            self._metrics[FRAMES].labels(topic, outcome).inc(count)
+        for reason, count in tally.dead_letters.items():
+            self._metrics[DEAD_LETTERS].labels(STAGE, reason).inc(count)
+        for (venue, why), count in tally.late.items():
+            self._metrics[LATE_EVENTS].labels(self._venue(venue), why).inc(count)
+        self._metrics[EVENTS_RECEIVED].labels(FEEDS[topic]).inc(tally.events.total())
+
+    def _venue(self, name: str) -> str:
+        if name not in self._venues and len(self._venues) >= _MAX_VENUES:
+            return "other"
+        self._venues.add(name)
+        return name

@@ -1,0 +1,364 @@
+"""Ingest on Kafka: raw topics in batches to canonical topics, in one process of any number.
+
+The order that makes a kill at any moment harmless: outputs acknowledged by Kafka, then the
+checkpoint of their raw partition acknowledged, then its offset committed. Reading resumes from the
+checkpoint, never from the commit. A predecessor that still writes does no harm: what it writes bears
+the same stamps.
+"""
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Message as ConfluentMessage
+
+from schemas import StateError
+from schemas.metrics import CHECKPOINT_BYTES, CHECKPOINT_DURATION
+from schemas.topics import DEAD_LETTER, FEEDS, INGEST_CHECKPOINT, LATE_EVENT, RAW_TOPICS
+from streams.ingest.meters import Meters
+from streams.ingest.normaliser import HEARTBEAT, STAGE, Normaliser, NormaliserState
+from streams.kafka import DEADLINE_SECONDS, DeliveryError, Outbox, consumer, read_topic, require_topics
+from streams.metrics_server import Metrics, MetricsServer
+from streams.settings import Settings
+from streams.watchdog import Pulse, Watchdog, exit_now
+
+LOGGER = logging.getLogger("foreshock.ingest")
+HANDOVER_SECONDS = 3.0
+"""Bound on the last checkpoints of partitions that are taken from us."""
+_FRAMES_AT_ONCE = 1_000
+_OUTPUT_LIMIT = 20_000
+"""Outputs under way before reading waits for Kafka."""
+_REREADS_BEFORE_A_HOLE = 3
+_METER_SECONDS = 0.5
+_QUEUE_KBYTES = 32 << 10
+
+Place = tuple[str, int]
+"""A raw topic and a partition."""
+
+
+class _Saving:
+    """A checkpoint under way: `number` is the record that Kafka has to acknowledge next."""
+
+    def __init__(self, place: Place, state: NormaliserState, number: int) -> None:
+        self.place = place
+        self.offset = state.next_offset
+        self.value = state.encode()
+        self.number = number
+        self.sent = False
+        self.started = time.monotonic()
+
+
+class Ingest:
+    """One process of the consumer group `ingest`; for one thread.
+
+    `live`: this group is the declared writer of heartbeats on the raw topics, by its clock.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics, *, live: bool = False) -> None:
+        self._settings = settings
+        self._rules = settings.rules
+        self._metrics = metrics
+        self._meters = Meters(metrics)
+        member = f"{STAGE}-{settings.worker}" if settings.worker >= 0 else None
+        overrides = {"queued.max.messages.kbytes": _QUEUE_KBYTES}
+        self._consumer = consumer(settings, STAGE, instance=member, overrides=overrides)
+        self._outbox = Outbox(settings, member or STAGE)
+        self._normalisers: dict[Place, Normaliser] = {}
+        self._saving: dict[Place, _Saving] = {}
+        self._saved: dict[Place, int] = {}
+        self._rereads: dict[tuple[Place, int, int], int] = {}
+        self._reread: set[Place] = set()
+        self._live = live
+        self._beaten_ns = 0
+        self._batch_seconds = max(settings.batch_ms, 1.0) / 1e3
+        self._flush_at = self._meter_at = 0.0
+        self._checkpoint_at = time.monotonic() + settings.checkpoint_seconds
+        self._stepped_at = time.monotonic()
+        self._joining_since: float | None = time.monotonic()
+
+    def run(self, stopping: threading.Event) -> None:
+        """Work until `stopping` is set, then save and leave the group.
+
+        Raises DeliveryError when Kafka did not take an output, StateError where a checkpoint does
+        not fit: both must end the process.
+        """
+        self._consumer.subscribe(
+            list(RAW_TOPICS), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+        )
+        while not stopping.is_set():
+            self.step()
+        self._hand_over(self._normalisers)
+        self._consumer.close()
+        self._outbox.flush_acknowledged()
+
+    def step(self) -> None:
+        """Read and process one batch of frames."""
+        for message in self._consumer.consume(_FRAMES_AT_ONCE, timeout=self._batch_seconds):
+            self._take(message)
+        self._reread.clear()
+        now = self._stepped_at = time.monotonic()
+        self._send(everything=now >= self._flush_at)
+        if self._live:
+            self._beat(time.time_ns())
+        self._outbox.poll()
+        self._settle()
+        if now >= self._checkpoint_at:
+            self._checkpoint_at = now + self._settings.checkpoint_seconds
+            self._save(self._normalisers)
+        if now >= self._meter_at:
+            self._meter_at = now + _METER_SECONDS
+            self._report(self._normalisers)
+        self._wait_for_room()
+
+    # Records.
+
+    def _take(self, message: ConfluentMessage) -> None:
+        error = message.error()
+        if error is not None:
+            return self._failed(error)
+        place = (str(message.topic()), _number(message.partition()))
+        normaliser = self._normalisers.get(place)
+        offset = _number(message.offset())
+        if normaliser is None or place in self._reread or offset < normaliser.next_offset:
+            return None
+        if offset > normaliser.next_offset and not self._is_hole(place, normaliser.next_offset, offset):
+            return None
+        headers: Any = message.headers() or []
+        key: Any = message.key()
+        value: Any = message.value()
+        return normaliser.feed(offset, key, value, headers)
+
+    def _failed(self, error: KafkaError) -> None:
+        if error.fatal():
+            raise StateError(f"ingest cannot read any more: {error.str()}")
+        LOGGER.warning("reading: %s", error.str())
+
+    def _is_hole(self, place: Place, expected: int, offset: int) -> bool:
+        """Say whether the log has no record from `expected` to `offset`.
+
+        A batch that spans a rebalance may begin with what was fetched before it, so a jump is first
+        read again; only one that comes back is one of the log.
+        """
+        jump = (place, expected, offset)
+        self._rereads[jump] = self._rereads.get(jump, 0) + 1
+        if self._rereads[jump] > _REREADS_BEFORE_A_HOLE:
+            LOGGER.warning("%s[%d]: the log has no offsets %d to %d", *place, expected, offset - 1)
+            del self._rereads[jump]
+            return True
+        self._reread.add(place)
+        self._consumer.seek(TopicPartition(*place, expected))
+        return False
+
+    def _send(self, *, everything: bool) -> None:
+        if everything:
+            self._flush_at = time.monotonic() + self._batch_seconds
+        for normaliser in self._normalisers.values():
+            for output in normaliser.flush() if everything else normaliser.ready():
+                self._outbox.emit(output)
+
+    def _beat(self, now_ns: int) -> None:
+        """Write the heartbeat of the last border + allowed lateness, once."""
+        row_ns, lateness_ns = self._rules.row_interval_ns, self._rules.allowed_lateness_ns
+        due_ns = (now_ns - lateness_ns) // row_ns * row_ns + lateness_ns
+        if due_ns <= self._beaten_ns:
+            return
+        self._beaten_ns = due_ns
+        headers = [("source", STAGE.encode()), ("format", HEARTBEAT), ("receive_time_ns", b"%d" % due_ns)]
+        for topic, partition in self._normalisers:
+            self._outbox.send(topic, b"", headers=headers, partition=partition)
+
+    def _wait_for_room(self) -> None:
+        give_up = time.monotonic() + self._settings.delivery_timeout_seconds
+        while self._outbox.pending > _OUTPUT_LIMIT:
+            time.sleep(0.002)
+            self._outbox.poll()
+            self._stepped_at = time.monotonic()
+            if self._stepped_at > give_up:
+                raise DeliveryError(f"{self._outbox.pending} records not acknowledged in time")
+
+    # Checkpoints.
+
+    def _save(self, places: Iterable[Place]) -> None:
+        """Begin the checkpoints of `places` as of what has been fed."""
+        self._send(everything=True)
+        for place in places:
+            normaliser = self._normalisers[place]
+            if place not in self._saving and self._saved.get(place) != normaliser.next_offset:
+                self._saving[place] = _Saving(place, normaliser.state(), self._outbox.sequence)
+
+    def _settle(self) -> None:
+        """Take the checkpoints under way one step on where Kafka has acknowledged the last one."""
+        if not self._saving:
+            return
+        settled = self._outbox.settled
+        committable = []
+        for saving in [saving for saving in self._saving.values() if saving.number <= settled]:
+            if saving.sent:
+                committable.append(TopicPartition(*saving.place, saving.offset))
+                self._finish(saving)
+            else:
+                saving.number = self._outbox.send(INGEST_CHECKPOINT, saving.value, key=_key(saving.place))
+                saving.sent = True
+        if committable:
+            self._commit(committable)
+
+    def _finish(self, saving: _Saving) -> None:
+        del self._saving[saving.place]
+        self._saved[saving.place] = saving.offset
+        labels = (STAGE, "/".join(map(str, saving.place)))
+        self._metrics[CHECKPOINT_BYTES].labels(*labels).set(len(saving.value))
+        self._metrics[CHECKPOINT_DURATION].labels(STAGE).observe(time.monotonic() - saving.started)
+
+    def _commit(self, offsets: list[TopicPartition]) -> None:
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            LOGGER.info("offsets not committed, lag may look larger than it is: %s", error)
+
+    def _hand_over(self, places: Iterable[Place]) -> None:
+        """Save `places` in bounded time, and forget them."""
+        places = list(places)
+        give_up = time.monotonic() + HANDOVER_SECONDS
+        self._finish_saving(give_up)
+        self._save(places)
+        self._finish_saving(give_up)
+        self._drop(places)
+
+    def _finish_saving(self, give_up: float) -> None:
+        while self._saving and time.monotonic() < give_up:
+            self._outbox.poll()
+            self._settle()
+            time.sleep(0.002)
+
+    def _drop(self, places: Iterable[Place]) -> None:
+        places = list(places)
+        self._report(places)
+        for place in places:
+            for known in (self._normalisers, self._saving, self._saved):
+                known.pop(place, None)
+        self._rereads.clear()
+
+    # Assignment; called within `consume`.
+
+    def _assigned(self, reader: Consumer, partitions: list[TopicPartition]) -> None:
+        saved = self._checkpoints() if partitions else {}
+        for partition in partitions:
+            place = (partition.topic, partition.partition)
+            low, high = reader.get_watermark_offsets(partition, timeout=DEADLINE_SECONDS)
+            normaliser = self._restored(place, saved.get(place), low, high)
+            self._normalisers[place] = normaliser
+            partition.offset = normaliser.next_offset
+        reader.assign(partitions)
+        self._joining_since = None
+        LOGGER.info("assigned %s", [f"{p.topic}[{p.partition}]@{p.offset}" for p in partitions])
+
+    def _restored(self, place: Place, state: NormaliserState | None, low: int, high: int) -> Normaliser:
+        """Return a Normaliser in the state of the checkpoint, or at the log's beginning."""
+        normaliser = Normaliser(*place, self._rules, self._settings.batch_events)
+        if state is None:
+            fresh = normaliser.state()
+            fresh.next_offset = low
+            normaliser.restore(fresh)
+            return normaliser
+        if not low <= state.next_offset <= high:
+            topic, partition = place
+            raise StateError(
+                f"{topic}[{partition}]: the checkpoint resumes at {state.next_offset}, the topic holds {low} to "
+                f"{high}; it was deleted or kept too short: delete {INGEST_CHECKPOINT} and all inner topics"
+            )
+        normaliser.restore(state)
+        self._saved[place] = state.next_offset
+        return normaliser
+
+    def _checkpoints(self) -> dict[Place, NormaliserState]:
+        """Return the last checkpoint of every raw partition."""
+        found: dict[Place, NormaliserState] = {}
+        for message in read_topic(self._settings, INGEST_CHECKPOINT):
+            if message.value is not None:
+                state = NormaliserState.decode(message.value)
+                found[state.raw_topic, state.raw_partition] = state
+        return found
+
+    def _revoked(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self._joining_since = time.monotonic()
+        self._hand_over(place for p in partitions if (place := (p.topic, p.partition)) in self._normalisers)
+
+    def _lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        """Forget partitions that others have by now."""
+        self._joining_since = time.monotonic()
+        self._drop(place for p in partitions if (place := (p.topic, p.partition)) in self._normalisers)
+
+    # What others may look at.
+
+    def _report(self, places: Iterable[Place]) -> None:
+        for place in places:
+            self._meters.update(*place, self._normalisers[place], self._high(place))
+
+    def _high(self, place: Place) -> int | None:
+        try:
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+        except KafkaException:
+            return None
+        return high if high >= 0 else None
+
+    def positions(self) -> dict[Place, int]:
+        """Return the next offset of each raw partition; for the watchdog's thread."""
+        return {place: normaliser.next_offset for place, normaliser in list(self._normalisers.items())}
+
+    def ends(self) -> Mapping[Place, int] | None:
+        """Return the next offsets of the logs, None where the broker does not answer; for the watchdog."""
+        try:
+            return {
+                place: self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=5.0)[1]
+                for place in list(self._normalisers)
+            }
+        except (KafkaException, RuntimeError):  # RuntimeError: the consumer is closed
+            return None
+
+    def idle_seconds(self) -> float:
+        """Return how long ago the last batch was processed; for the watchdog."""
+        return time.monotonic() - self._stepped_at
+
+    def joining_seconds(self) -> float:
+        """Return for how long the group has owed us an assignment; for the watchdog."""
+        since = self._joining_since
+        return 0.0 if since is None else time.monotonic() - since
+
+
+def run_ingest(settings: Settings, *, live: bool = False) -> None:
+    """Run one process of ingest until SIGTERM or SIGINT; the work of `foreshock ingest`.
+
+    Raises StateError where topics are missing or a checkpoint does not fit, DeliveryError where
+    Kafka did not take an output. Any other end is with a code that is not 0.
+    """
+    require_topics(settings, [*RAW_TOPICS, *FEEDS.values(), LATE_EVENT, DEAD_LETTER, INGEST_CHECKPOINT])
+    metrics = Metrics()
+    server = MetricsServer(metrics, settings.metrics_port)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    ingest = Ingest(settings, metrics, live=live)
+    pulse = Pulse(settings.session_timeout_seconds)
+    watchdog = Watchdog(
+        pulse, settings.stall_seconds, ingest.positions, ingest.ends, ingest.idle_seconds, ingest.joining_seconds
+    )
+    watchdog.start()
+    try:
+        ingest.run(stopping)
+    except Exception as error:  # noqa: BLE001 - whatever it is, a restart from the checkpoint is safe
+        exit_now(1, "ingest failed", error)
+    watchdog.stop()
+    server.close()
+
+
+def _key(place: Place) -> bytes:
+    topic, partition = place
+    return f"{topic}/{partition}".encode()
+
+
+def _number(value: int | None) -> int:
+    return -1 if value is None else value
