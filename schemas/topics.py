@@ -39,6 +39,9 @@ _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 _FOREVER_MS = -1
 
+_RAW_BYTES = 8 << 20
+"""Whole book snapshots come in one frame: the largest recorded one has 5.1 MB."""
+
 Content = Literal["bytes", "arrow", "json"]
 
 
@@ -92,6 +95,7 @@ def _raw(rules: Rules) -> list[Topic]:
             partitions=partitions,
             # Replayed records carry old times: a time limit would delete them at once.
             retention_ms=_FOREVER_MS,
+            max_message_bytes=_RAW_BYTES,
         )
         for name, partitions in rules.raw_partitions.items()
     ]
@@ -185,6 +189,7 @@ def _operations() -> list[Topic]:
             partitions=1,
             retention_ms=_FOREVER_MS,
             compacted=compacted,
+            max_message_bytes=2 * _RAW_BYTES if name == DEAD_LETTER else 4 << 20,
         )
 
     return [

@@ -137,7 +137,7 @@ def producer_config(settings: Settings, client_id: str) -> dict[str, Any]:
         "linger.ms": settings.linger_ms,
         # aiokafka, under Faust, reads zstd, lz4 and snappy only with a package more.
         "compression.type": "none",
-        "message.max.bytes": 4 << 20,
+        "message.max.bytes": 16 << 20,
         "queue.buffering.max.messages": 200_000,
         "queue.buffering.max.kbytes": 256 << 10,
         "delivery.timeout.ms": int(settings.delivery_timeout_seconds * 1000),
