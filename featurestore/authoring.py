@@ -177,17 +177,17 @@ def _mark(function: Function, **options: Any) -> Function:
     if not docs:
         raise FeatureError(f"{where(function)}: no docstring; say what it is and its unit: Volume, in base units.")
     options.setdefault("unit", "")
-    options["unit"] = options["unit"] or _unit_of(docs)
+    options["unit"] = options["unit"] or unit_of(docs)
     declaration = Declaration(function=function, inputs=_inputs(function), docs=docs, **options)
     _check_fields(declaration)
     setattr(function, _MARK, declaration)
     return function
 
 
-def _unit_of(docs: str) -> str:
+def unit_of(docs: str) -> str:
     """Return the unit at the end of a docstring's first line.
 
-    >>> _unit_of("Traded volume, in base units.")
+    >>> unit_of("Traded volume, in base units.")
     'base units'
     """
     head, found, unit = docs.partition("\n")[0].rstrip(".").rpartition(" in ")

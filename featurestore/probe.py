@@ -1,12 +1,17 @@
-"""Fixed sample events: what tile functions are tried on, the same on every machine."""
+"""Fixed sample events and series: what functions are tried on, the same on every machine."""
 
+from collections.abc import Mapping
+from functools import cache
 from typing import Any, get_type_hints
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from featurestore.authoring import fields_of
-from schemas import Event
+from featurestore.specs import BORDER_S, LONGEST_WINDOW_TILES, Array, DerivedSpec, TileSpec
+from schemas import EVENTS, Event, Rules
+from schemas.rules import SECOND_NS
 
 KINDS = ("mint", "burn", "transfer")
 
@@ -46,3 +51,63 @@ def _column(record: type[Event], name: str, place: NDArray[np.float64]) -> NDArr
     if name in _LEVELS:
         return _LEVELS[name] * (1.0 + 1e-3 * np.sin(place * 0.37) + 1e-4 * wave)
     return 1.5 + wave
+
+
+INSTRUMENTS = 3
+BORDERS = 5
+_TILES = LONGEST_WINDOW_TILES + 128
+_START_S = 1.7e9
+
+SCENARIOS: Mapping[str, NDArray[np.int64]] = {
+    "busy": 1 + np.arange(_TILES) * 5 // 3 % 4,
+    "sparse": np.where(np.arange(_TILES) % 7, 0, 2),
+    "one event": np.where(np.arange(_TILES) == _TILES - 2, 1, 0),
+    "empty": np.zeros(_TILES, np.int64),
+}
+"""Number of events of each tile."""
+
+
+class Sample:
+    """Series of a few made-up instruments; a short and slow statement of what the engine computes."""
+
+    def __init__(self, series: Mapping[str, TileSpec | DerivedSpec], rules: Rules) -> None:
+        self.specs = series
+        self.rules = rules
+        self.series = cache(self._series)
+
+    def windows(self, names: tuple[str, ...], length: int, scenario: str) -> list[Array]:
+        """Return the last windows of each series, [instruments, borders, length]."""
+        views = (sliding_window_view(self.series(name, scenario), length, axis=1) for name in names)
+        return [np.ascontiguousarray(view[:, -BORDERS:]) for view in views]
+
+    def _series(self, name: str, scenario: str) -> Array:
+        """Return one series, [instruments, tiles]."""
+        if name == BORDER_S:
+            step = self.rules.tile_interval_ns / SECOND_NS
+            return np.tile(_START_S + step * np.arange(_TILES), (INSTRUMENTS, 1))
+        spec = self.specs[name]
+        if isinstance(spec, TileSpec):
+            return np.stack([self._tiles(spec, scenario, start) for start in range(INSTRUMENTS)])
+        views = (sliding_window_view(self.series(each, scenario), spec.window_tiles, axis=1) for each in spec.inputs)
+        found = np.full((INSTRUMENTS, _TILES), np.nan)
+        found[:, spec.window_tiles - 1 :] = spec.function(*views)
+        if spec.market:
+            with np.errstate(invalid="ignore"):
+                found[:] = np.nansum(found, axis=0) / np.isfinite(found).sum(axis=0)
+        return found
+
+    def _tiles(self, spec: TileSpec, scenario: str, start: int) -> Array:
+        offsets = np.concatenate([[0], np.cumsum(SCENARIOS[scenario])]).astype(np.int64)
+        columns = events_of(EVENTS[spec.record], int(offsets[-1]), 1000 * start)
+        return carried(spec.evaluate(columns, offsets), spec.carry_ns // self.rules.tile_interval_ns)
+
+
+def carried(values: Array, limit: int) -> Array:
+    """Return values with each NaN replaced by the last known value of at most `limit` places before.
+
+    >>> carried(np.array([1.0, np.nan, np.nan]), 1)
+    array([ 1.,  1., nan])
+    """
+    place = np.arange(len(values))
+    last = np.maximum.accumulate(np.where(np.isnan(values), -1, place))
+    return np.where((last >= 0) & (place - last <= limit), values[last], np.nan)

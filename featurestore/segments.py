@@ -130,7 +130,7 @@ class Segments(NDArrayOperatorsMixin):
             raise TypeError(f"{ufunc.__name__} of many tiles with options {sorted(kwargs)}")
         if method == "reduce":
             return self._reduce_by(ufunc)
-        if method != "__call__":
+        if method != "__call__" or ufunc.signature is not None:  # a signature: not elementwise, as matmul
             raise TypeError(f"{ufunc.__name__}.{method} of many tiles")
         result = ufunc(*(self.aligned(value) for value in inputs))
         if isinstance(result, tuple):

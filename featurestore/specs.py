@@ -191,6 +191,16 @@ def value_of_one(function: Callable[..., Any], *inputs: NDArray[Any]) -> float:
         return np.nan
 
 
+def called(function: Callable[..., Any], where: str, *inputs: Any) -> NDArray[Any]:
+    """Return `function(*inputs)` as an array, without warnings; what it raises becomes `FeatureError`."""
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+            return np.asarray(function(*inputs))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise FeatureError(f"{where}: {reason}") from error
+
+
 def reduction(function: Callable[..., Any], where: str) -> Callable[..., Array]:
     """Return `function` of arrays [..., T], one per input, as the engine calls it: [...].
 
@@ -203,9 +213,8 @@ def reduction(function: Callable[..., Any], where: str) -> Callable[..., Array]:
         rows = math.prod(outer)
         if rows == 0:
             return np.empty(outer)
-        inputs = (np.ascontiguousarray(each, np.float64).reshape(rows, length) for each in arrays)
-        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
-            result = np.asarray(function(*inputs))
+        inputs = [np.ascontiguousarray(each, np.float64).reshape(rows, length) for each in arrays]
+        result = called(function, where, *inputs)
         if result.shape != (rows,):
             raise FeatureError(
                 f"{where}: shape {result.shape} from inputs {(rows, length)}: expected {(rows,)}; "

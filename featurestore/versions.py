@@ -39,7 +39,7 @@ def _code(function: Callable[..., Any], seen: set[str]) -> list[str]:
     return lines
 
 
-def _free_names(tree: ast.FunctionDef) -> set[str]:
+def _free_names(tree: ast.AST) -> set[str]:
     """Return the names that a function reads and does not bind; its inputs may be named as tiles are."""
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     bound = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
@@ -75,7 +75,18 @@ def _normalised(function: Callable[..., Any]) -> ast.FunctionDef:
 
 
 def names_in(function: Callable[..., Any]) -> set[str]:
-    """Return the dotted names that a function and what it calls in its module use ("np.log")."""
-    code = [part for part in _code(function, set()) if part.startswith("def ")]
-    nodes = ast.walk(ast.parse("\n".join(code)))
-    return {ast.unparse(node) for node in nodes if isinstance(node, (ast.Attribute, ast.Name))}
+    """Return what a function, and what it calls in its module, uses from outside ("np.log", "global")."""
+    found = set()
+    for part in _code(function, set()):
+        if part.startswith("def "):
+            found |= _outside_names(ast.parse(part).body[0])
+    return found
+
+
+def _outside_names(tree: ast.AST) -> set[str]:
+    nodes = list(ast.walk(tree))
+    free = _free_names(tree)
+    dotted = (ast.unparse(node) for node in nodes if isinstance(node, (ast.Attribute, ast.Name)))
+    keywords = {"global" for node in nodes if isinstance(node, (ast.Global, ast.Nonlocal))}
+    keywords |= {"import" for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))}
+    return {name for name in dotted if name.partition(".")[0] in free} | keywords
