@@ -8,9 +8,35 @@ events alone, never on how their reading was interleaved, cut into calls or inte
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from featurestore.announced import FeatureSets
 from featurestore.catalogue import Catalogue
-from schemas import Rules
-from schemas.forecasts import Announcement
+from featurestore.checkpoint import (
+    ClosedState,
+    EngineState,
+    decode_state,
+    encode_state,
+    pack_series,
+    pack_space,
+    unpack_series,
+    unpack_space,
+)
+from featurestore.layout import HOMES, Starts
+from featurestore.market import Market, check_part, part_of
+from featurestore.pending import Pending
+from featurestore.progress import Stamp, TopicProgress
+from featurestore.rowmaking import RowMaker
+from featurestore.specs import Array
+from featurestore.tiler import Tiler
+from featurestore.tiles import SPAN_TILES
+from schemas import EVENTS, DecodeError, Rules, StateError
+from schemas.batches import PROGRESS, EventBatch, decode_batch
+from schemas.forecasts import Announcement, MarketPart, decode_json, encode_json
+from schemas.rows import Rows, encode_rows, row_headers
+from schemas.topics import FEATURE_ROW, FED_BY, MARKET_STATE
 
 
 @dataclass(frozen=True)
@@ -36,7 +62,11 @@ class Checkpoint:
 
 
 class PartitionEngine:
-    """Tiles, features and rows of one canonical partition."""
+    """Tiles, features and rows of one canonical partition.
+
+    `announcements` are those of the log in the order of their offsets; none: the whole catalogue
+    is in force from the beginning. Raises StateError where the code has not what they announce.
+    """
 
     def __init__(
         self,
@@ -45,7 +75,21 @@ class PartitionEngine:
         catalogue: Catalogue,
         announcements: Sequence[Announcement] = (),
     ) -> None:
-        raise NotImplementedError
+        self.partition = partition
+        self._rules = rules
+        self._sets = FeatureSets(catalogue, rules, announcements)
+        self._topics = {
+            topic: TopicProgress(topic, rules.raw_partitions[raw])
+            for topic, raw in FED_BY.items()
+            if raw in rules.raw_partitions
+        }
+        fields: dict[str, set[str]] = {}
+        for spec in catalogue.tiles:
+            fields.setdefault(spec.record, set()).update(spec.inputs)
+        self._pending = Pending({record: sorted(names) for record, names in fields.items()})
+        self._closing: _Closing | None = None
+        self._early_parts: list[tuple[int, MarketPart]] = []
+        self._market_resume = 0
 
     @classmethod
     def restore(
@@ -57,33 +101,361 @@ class PartitionEngine:
         announcements: Sequence[Announcement] = (),
     ) -> "PartitionEngine":
         """Return the engine of a checkpoint; raises StateError where it does not fit."""
-        raise NotImplementedError
+        state = decode_state(blob, rules.rules_id, partition)
+        engine = cls(partition, rules, catalogue, announcements)
+        if set(state.topics) - set(engine._topics):
+            raise StateError(f"the checkpoint has unknown topics {sorted(state.topics)}: delete it and rebuild")
+        for topic, topic_state in state.topics.items():
+            raw_partitions = rules.raw_partitions[FED_BY[topic]]
+            engine._topics[topic] = TopicProgress(topic, raw_partitions, topic_state)
+        engine._market_resume = state.market_resume
+        closed_ns = 0 if state.tiles is None else state.tiles.closed * rules.tile_interval_ns
+        engine._sets.resume(state.announcement, closed_ns)
+        if state.tiles is not None:
+            engine._closing = _Closing.restored(state.tiles, partition, rules, engine._sets)
+        return engine
 
     @property
     def resume(self) -> dict[str, int]:
-        """Return the offset of each input topic to read from next after a restart."""
-        raise NotImplementedError
+        """Return the offset of each input topic from which a restart has to read."""
+        offsets = {topic: progress.resume for topic, progress in self._topics.items() if progress.next_offset}
+        market = self._early_parts[0][0] if self._early_parts else self._market_resume
+        return {**offsets, MARKET_STATE: market} if market else offsets
 
     @property
     def backlog(self) -> int:
-        """Return the number of closed row borders without their row: above a bound, stop reading events."""
-        raise NotImplementedError
+        """Return the number of closed row borders without their row.
+
+        It is not above `SPAN_TILES`; where it stays above 0, parts of the market are missing, and
+        reading more events only fills the memory.
+        """
+        return 0 if self._closing is None else self._closing.backlog
+
+    @property
+    def pending_events(self) -> int:
+        """Return the number of events held in open tiles."""
+        return self._pending.events
+
+    @property
+    def closed_ns(self) -> int | None:
+        """Return the border up to which tiles are closed."""
+        return None if self._closing is None else self._closing.head * self._rules.tile_interval_ns
+
+    @property
+    def row_border_ns(self) -> int | None:
+        """Return the border up to which rows are written, where there were any to write."""
+        return None if self._closing is None else self._closing.row_border_ns
+
+    def watermarks_ns(self) -> dict[str, int | None]:
+        """Return the least watermark of each event topic; None where a raw partition was not heard."""
+        return {topic: progress.watermark_ns() for topic, progress in self._topics.items()}
 
     def announce(self, announcement: Announcement) -> None:
         """Take a new feature set from its border on; raises StateError where that has passed."""
-        raise NotImplementedError
+        if self._sets.add(announcement):
+            self._sets.check_next(self.closed_ns or 0)
 
     def apply(self, topic: str, offset: int, headers: Mapping[str, bytes], value: bytes | None) -> None:
-        """Take in one message of this partition; raises DecodeError for bytes that are none."""
-        raise NotImplementedError
+        """Take in one message of this partition.
+
+        Raises DecodeError for bytes that are none, with the state as it was; StateError for a
+        market part that was made under other rules.
+        """
+        try:
+            if topic == MARKET_STATE:
+                self._apply_part(offset, headers, value or b"")
+            else:
+                self._apply_events(self._topics[topic], topic, offset, headers, value or b"")
+        except DecodeError as error:
+            raise error.at(f"{topic}[{self.partition}]@{offset}") from None
+
+    def _apply_events(
+        self, progress: TopicProgress, topic: str, offset: int, headers: Mapping[str, bytes], value: bytes
+    ) -> None:
+        if offset < progress.next_offset:
+            return
+        record, raw, told = progress.header(headers)
+        if record == PROGRESS:
+            progress.applied(offset, record, raw, progress=told)
+            return
+        batch = decode_batch(value)
+        if batch.record != record or EVENTS[record].topic != topic:
+            problem = f"expected a record of {topic}, got {batch.record!r} as {record!r}"
+            raise DecodeError(problem, path="headers.record")
+        stamp, last_ns = self._hold(batch, raw, progress.stamp(record, raw))
+        progress.applied(offset, record, raw, stamp=stamp, last_tile_time_ns=last_ns, progress=told)
+
+    def _hold(self, batch: EventBatch, raw: int, seen: Stamp) -> tuple[Stamp | None, int]:
+        """Hold the batch's new events of open tiles; return its new stamp and their last tile time."""
+        if not len(batch):
+            return None, -1
+        offsets, indices = batch.numbers("raw_offset"), batch.numbers("raw_index")
+        _check_stamps(batch.numbers("raw_partition"), offsets, indices, raw)
+        last = int(offsets[-1]), int(indices[-1])
+        if last <= seen:
+            return None, -1
+        taken = (offsets > seen[0]) | ((offsets == seen[0]) & (indices > seen[1]))
+        times = batch.numbers("tile_time_ns")
+        closed_ns = self.closed_ns
+        if closed_ns is not None:
+            # Events of closed tiles are read again after a restart; they were counted then.
+            taken &= times >= closed_ns
+        if not taken.any():
+            return last, -1
+        events = batch.to_arrow()
+        self._pending.add(batch.record, events if taken.all() else events.filter(pa.array(taken)))
+        return last, int(times[taken].max())
+
+    def _apply_part(self, offset: int, headers: Mapping[str, bytes], value: bytes) -> None:
+        if offset < self._market_resume:
+            return
+        rules_id = headers.get("rules_id", b"").decode("ascii", "replace")
+        if rules_id != self._rules.rules_id:
+            raise StateError(
+                f"{MARKET_STATE}[{self.partition}]@{offset} was written under rules {rules_id!r}, this worker has "
+                f"{self._rules.rules_id}: let the workers of the old rules drain the topics, then use new topics"
+            )
+        part = decode_json(value, MarketPart)
+        check_part(part, self._rules.partitions, self._rules.tile_interval_ns)
+        self._market_resume = offset + 1
+        if self._closing is None:
+            # Where parts begin follows from the first row, which is not known yet.
+            self._early_parts.append((offset, part))
+        else:
+            self._closing.market.apply(part)
 
     def advance(self, limit: int | None = None) -> list[Output]:
         """Close what can be closed and return market parts and rows, in order.
 
         `limit`: return once at least so many outputs are there; call again for the rest.
         """
-        raise NotImplementedError
+        target = self._target()
+        outputs: list[Output] = []
+        if target is None:
+            return outputs
+        closing = self._closing or self._begin(target)
+        while limit is None or len(outputs) < limit:
+            outputs += closing.write_rows()
+            head = closing.head
+            if not closing.close(target, self._pending, outputs):
+                break
+            if closing.head > head:
+                for progress in self._topics.values():
+                    progress.forget(closing.head * self._rules.tile_interval_ns)
+        return outputs
+
+    def _target(self) -> int | None:
+        """Return the tile up to which all raw partitions are complete."""
+        watermarks = [progress.watermark_ns() for progress in self._topics.values()]
+        known = [watermark for watermark in watermarks if watermark is not None]
+        return min(known) // self._rules.tile_interval_ns if len(known) == len(watermarks) else None
+
+    def _begin(self, target: int) -> "_Closing":
+        step = self._rules.row_interval_ns
+        firsts = [first for progress in self._topics.values() if (first := progress.first_ns()) is not None]
+        first_row_ns = max(firsts) // step * step + step
+        first_ns = self._pending.first_ns()
+        # Parts join each other from the border before the first row on.
+        start = min(target, (first_row_ns - step) // self._rules.tile_interval_ns)
+        if first_ns is not None:
+            start = min(start, first_ns // self._rules.tile_interval_ns)
+        self._closing = _Closing(self.partition, self._rules, self._sets, start, first_row_ns)
+        for _, part in self._early_parts:
+            self._closing.market.apply(part)
+        self._early_parts.clear()
+        return self._closing
 
     def checkpoint(self) -> Checkpoint:
         """Return the state as it is, with all outputs so far counted as written."""
-        raise NotImplementedError
+        for progress in self._topics.values():
+            progress.forget(self.closed_ns or 0)
+        state = EngineState(
+            self.partition,
+            self._rules.rules_id,
+            self._sets.current,
+            {topic: progress.state() for topic, progress in self._topics.items()},
+            self.resume.get(MARKET_STATE, 0),
+            None if self._closing is None else self._closing.state(),
+        )
+        return Checkpoint(self.resume, encode_state(state))
+
+
+class _Closing:
+    """What there is once tiles close: rings, market series, rows.
+
+    Two borders are kept: tiles before `head` are closed, rows up to `row_border_ns` are written.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        rules: Rules,
+        sets: FeatureSets,
+        start: int,
+        first_row_ns: int,
+        starts: Starts | None = None,
+    ) -> None:
+        self._partition = partition
+        self._rules = rules
+        self._sets = sets
+        self._tile_ns = rules.tile_interval_ns
+        self._row_tiles = rules.row_interval_ns // rules.tile_interval_ns
+        self._first_row_ns = first_row_ns
+        self.row_border_ns = first_row_ns - rules.row_interval_ns
+        layout = sets.layout(starts)
+        self._tiler = Tiler(rules, layout, start)
+        # Before the first row every part is none, and not waited for.
+        self.market = Market(
+            rules.partitions, self._tile_ns, layout.factors, self._row_tiles, self.row_border_ns // self._tile_ns
+        )
+        self.market.plan(layout.market)
+        self._rows = RowMaker(partition, rules, layout, self._tiler, self.market)
+
+    @property
+    def head(self) -> int:
+        """Return the first open tile."""
+        return self._tiler.head
+
+    @property
+    def backlog(self) -> int:
+        """Return the number of closed row borders without their row."""
+        return max(0, (self.head * self._tile_ns - self.row_border_ns) // self._rules.row_interval_ns)
+
+    def write_rows(self) -> list[Output]:
+        """Return the rows of all closed borders up to which the market is known."""
+        count = self.backlog
+        if not count:
+            return []
+        self.market.merge(self.head)
+        first = self.row_border_ns // self._tile_ns + self._row_tiles - 1
+        tiles = first + self._row_tiles * np.arange(count)
+        listed = self._rows.listed(tiles)
+        if self._tiler.layout.market:
+            # The row at t sees parts up to the border before it; one that lists nothing waits for none.
+            unknown = tiles - self._row_tiles >= self.market.book.merged
+            waiting = np.flatnonzero(unknown & listed.any(axis=0))
+            if len(waiting):
+                tiles, listed = tiles[: waiting[0]], listed[:, : waiting[0]]
+        if len(tiles):
+            self.row_border_ns = (int(tiles[-1]) + 1) * self._tile_ns
+        return [self._row_output(rows) for rows in self._rows.make(tiles, listed)]
+
+    def _row_output(self, rows: Rows) -> Output:
+        return Output(FEATURE_ROW, self._partition, None, encode_rows(rows), row_headers(rows.header))
+
+    def close(self, target: int, pending: Pending, outputs: list[Output]) -> bool:
+        """Close a block of tiles before `target`; return whether there was anything to do."""
+        head = self.head
+        following = self._sets.next
+        if following is not None:
+            border = following.border_ns // self._tile_ns
+            written = self.row_border_ns + self._rules.row_interval_ns >= following.border_ns
+            if head == border and head < target and written:
+                self._follow()
+                return True
+            target = min(target, max(border, head))
+        if self._is_quiet():
+            first_ns = pending.first_ns()
+            awake = target if first_ns is None else min(target, first_ns // self._tile_ns)
+            if awake - head > SPAN_TILES:
+                self._skip(awake, outputs)
+                return True
+        # Rows may wait for the market: what they look at must stay in the rings.
+        oldest = min(head, self.row_border_ns // self._tile_ns)
+        stop = min(target, oldest + SPAN_TILES)
+        if stop <= head:
+            return False
+        values = self._tiler.close(stop, pending.take(stop * self._tile_ns))
+        self._tell(head, stop, values, outputs)
+        return True
+
+    def _follow(self) -> None:
+        """Go on with the announced feature set: tiles end at its border, rows are written up to it."""
+        starts = self._tiler.layout.starts
+        self._sets.advance()
+        layout = self._sets.layout(starts)
+        self._tiler.follow(layout)
+        self.market.plan(layout.market)
+        self._rows = RowMaker(self._partition, self._rules, layout, self._tiler, self.market)
+
+    def _is_quiet(self) -> bool:
+        """Return whether tiles repeat themselves and no row lists anything until the next event."""
+        head, layout = self.head, self._tiler.layout
+        if layout.reads_time or self._tiler.last_event_tile + layout.settle_tiles >= head:
+            return False
+        step = self._rules.row_interval_ns
+        next_row_ns = head * self._tile_ns // step * step + step
+        if self.row_border_ns + step < next_row_ns:
+            return False
+        space = self._tiler.spaces["instrument"]
+        return not (space.last_time(head - 1) >= next_row_ns - self._rules.listing_ns).any()
+
+    def _skip(self, stop: int, outputs: list[Output]) -> None:
+        head, step = self.head, self._rules.row_interval_ns
+        self._tiler.repeat(stop - head)
+        self.row_border_ns = max(self.row_border_ns, stop * self._tile_ns // step * step)
+        self._tell(head, stop, {}, outputs)
+
+    def _tell(self, start: int, stop: int, values: Mapping[str, Array], outputs: list[Output]) -> None:
+        """Write this partition's part of the market for tiles [start, stop) to every partition."""
+        first = max(start, self._first_row_ns // self._tile_ns - self._row_tiles)
+        if stop <= first:
+            return
+        part = part_of(self._partition, (first, stop), self._tile_ns, values, self._counted(start, stop, values), start)
+        message = encode_json(part)
+        headers = [("record", b"part"), ("rules_id", self._rules.rules_id.encode())]
+        outputs += [
+            Output(MARKET_STATE, partition, None, message, list(headers)) for partition in range(self._rules.partitions)
+        ]
+
+    def _counted(self, start: int, stop: int, values: Mapping[str, Array]) -> NDArray[np.bool_]:
+        """Return which instruments count at the ends of tiles [start, stop): those that are listed."""
+        if not values:
+            return np.zeros((0, 0), dtype=np.bool_)
+        borders = (np.arange(start, stop) + 1) * self._tile_ns
+        times = self._tiler.spaces["instrument"].last_times(start, stop)
+        return np.asarray((times >= borders - self._rules.listing_ns) & (borders >= self._first_row_ns))
+
+    def state(self) -> ClosedState:
+        """Return all of it, as plain data."""
+        waiting = self.backlog * self._row_tiles
+        return ClosedState(
+            self.head,
+            self.row_border_ns,
+            self._first_row_ns,
+            self._tiler.last_event_tile,
+            self._tiler.layout.starts,
+            {home: pack_space(space, waiting) for home, space in self._tiler.spaces.items()},
+            self.market.book,
+            {name: pack_series(series, waiting) for name, series in self.market.series.items()},
+        )
+
+    @classmethod
+    def restored(cls, state: ClosedState, partition: int, rules: Rules, sets: FeatureSets) -> "_Closing":
+        """Return what `state` says; raises StateError where it cannot be."""
+        closing = cls(partition, rules, sets, state.closed, state.first_row_ns, state.starts)
+        closing.row_border_ns = state.row_border_ns
+        closing._tiler.last_event_tile = state.last_event_tile
+        market = closing.market
+        if set(state.spaces) != set(HOMES) or set(state.market) != set(market.series):
+            raise StateError("the checkpoint holds other series than its feature set needs: delete it and rebuild")
+        if len(state.book.known) != rules.partitions or len(state.book.waiting) != rules.partitions:
+            raise StateError(f"expected market parts of {rules.partitions} partitions: delete the checkpoint")
+        market.restart(state.book, closing._tiler.layout.market)
+        for name, series in market.series.items():
+            unpack_series(state.market[name], series, 1, "f")
+        for home, space in closing._tiler.spaces.items():
+            unpack_space(state.spaces[home], space)
+        closing._tiler.join()
+        return closing
+
+
+def _check_stamps(
+    partitions: NDArray[np.int16], offsets: NDArray[np.int64], indices: NDArray[np.int32], raw: int
+) -> None:
+    """Raise DecodeError where stamps are of another raw partition than the header's, or do not rise."""
+    if (partitions != raw).any():
+        raise DecodeError(f"expected events of raw partition {raw} alone", path="$.raw_partition")
+    rises = (offsets[1:] > offsets[:-1]) | ((offsets[1:] == offsets[:-1]) & (indices[1:] > indices[:-1]))
+    if not rises.all():
+        raise DecodeError("expected stamps that rise", path="$.raw_offset")

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal, TypeAlias
+
+import msgspec
 
 from featurestore.catalogue import Catalogue
 from featurestore.specs import BORDER_S, DerivedSpec, FeatureSpec, TileSpec, level_of
-from featurestore.tiles import SPAN_TILES
 from schemas import EVENTS, FeatureError, Rules
 from schemas.rules import HOUR_NS, MINUTE_NS
 
@@ -29,19 +31,27 @@ class SeriesPlan:
 
     spec: TileSpec | DerivedSpec
     home: Home
-    start: int = NO_START
-    """First base tile that it knows; before it joined it is NaN."""
+    reads_from: int = NO_START
+    """First base tile that it may read; it joined there, or one of its inputs did."""
     windows: list[int] = field(default_factory=lambda: [1])
     """Longest window that is read at each level, the base first."""
 
-    def keeps(self, factors: tuple[int, ...], row_tiles: int) -> list[int]:
-        """Return the columns kept at each level."""
-        keeps, span = [], SPAN_TILES + 2 * row_tiles
-        for level, window in enumerate(self.windows):
-            children = factors[level] if level + 1 < len(self.windows) else 0
-            keeps.append(max(window, children) + span + 1)
-            span = span // factors[level] + 1 if level < len(factors) else 0
-        return keeps
+    @property
+    def start(self) -> int:
+        """Return the first base tile that it knows; before it is NaN."""
+        if self.reads_from == NO_START or isinstance(self.spec, TileSpec):
+            return self.reads_from
+        return self.reads_from + self.spec.window_tiles - 1
+
+
+class Starts(msgspec.Struct, frozen=True):
+    """Since when series and features are there, for those that joined a running log.
+
+    `series`: first base tile that each may read; `features`: the border at which each joined.
+    """
+
+    series: dict[str, int] = {}
+    features: dict[str, int] = {}
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,15 @@ class Layout:
     """Whether a derived tile reads the time, so that silence does not make it constant."""
 
     @property
+    def starts(self) -> Starts:
+        """Return since when its series and features are there."""
+        known = sorted({**self.series, **self.market}.items())
+        return Starts(
+            {name: plan.reads_from for name, plan in known},
+            {plan.spec.name: plan.start_ns for plan in self.features},
+        )
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Return the feature columns."""
         return tuple(plan.spec.name for plan in self.features)
@@ -90,7 +109,7 @@ class Layout:
 
 def factors_of(levels_ns: tuple[int, ...]) -> tuple[int, ...]:
     """Return how many tiles of each level make one of the next."""
-    return tuple(coarse // fine for fine, coarse in zip(levels_ns, levels_ns[1:], strict=False))
+    return tuple(coarse // fine for fine, coarse in pairwise(levels_ns))
 
 
 def levels_of(rules: Rules) -> tuple[int, ...]:
@@ -118,14 +137,18 @@ class Plotter:
         features: Iterable[FeatureSpec],
         feature_set_id: str,
         *,
-        before: Layout | None = None,
+        starts: Starts | None = None,
         border_ns: int = 0,
     ) -> Layout:
-        """Return the layout of a feature set that follows `before` at `border_ns`."""
+        """Return the layout of a feature set.
+
+        `starts` are those of the set before; what is not among them joins at `border_ns`. None:
+        there is no set before.
+        """
         features = sorted(features, key=lambda spec: spec.name)
         self._series: dict[str, SeriesPlan] = {}
         self._market: dict[str, SeriesPlan] = {}
-        self._before, self._border_ns = before, border_ns
+        self._starts, self._border_ns = starts, border_ns
         plans = tuple(self._feature(spec, column) for column, spec in enumerate(features))
         series = {name: self._series[name] for name in sorted(self._series, key=self._order.__getitem__)}
         return Layout(
@@ -196,7 +219,8 @@ class Plotter:
         return SeriesPlan(spec, _home_of(spec), self._start_of(spec.name, NO_START))
 
     def _planned_derived(self, spec: DerivedSpec) -> SeriesPlan:
-        homes, start = {"all"}, NO_START
+        homes: set[Home] = {"all"}
+        start = NO_START
         for name in self._inputs(spec):
             source = self._specs[name]
             if isinstance(source, DerivedSpec) and source.market:
@@ -205,28 +229,18 @@ class Plotter:
             self._reach(plan, 0, spec.window_tiles, spec)
             homes.add(plan.home)
             start = max(start, plan.start)
-        home = next(home for home in HOMES if home in homes)
-        if spec.market:
-            home = "instrument"
-        start = self._start_of(spec.name, start)
-        return SeriesPlan(spec, home, start + spec.window_tiles - 1 if start > NO_START else start)
+        home: Home = "instrument" if spec.market else next(home for home in HOMES if home in homes)
+        return SeriesPlan(spec, home, self._start_of(spec.name, start))
 
     def _start_of(self, name: str, inputs_start: int) -> int:
-        """Return the first tile whose inputs a series may read."""
-        if self._before is None:
+        """Return the first tile that a series may read."""
+        if self._starts is None:
             return inputs_start
-        for plans in (self._before.series, self._before.market):
-            if name in plans:
-                plan = plans[name]
-                window = plan.spec.window_tiles if isinstance(plan.spec, DerivedSpec) else 1
-                return plan.start - window + 1 if plan.start > NO_START else NO_START
-        return max(inputs_start, self._border_ns // self._rules.tile_interval_ns)
+        joined = self._border_ns // self._rules.tile_interval_ns
+        return self._starts.series.get(name, max(inputs_start, joined))
 
     def _start_of_feature(self, name: str) -> int:
-        if self._before is None:
-            return NO_START
-        earlier = {plan.spec.name: plan.start_ns for plan in self._before.features}
-        return earlier.get(name, self._border_ns)
+        return NO_START if self._starts is None else self._starts.features.get(name, self._border_ns)
 
     def _sources(self, name: str) -> set[Source]:
         spec = self._specs[name]

@@ -1,0 +1,179 @@
+"""Rows from closed tiles: features of all listed instruments at many borders at once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featurestore.layout import FeaturePlan, Home, Layout
+from featurestore.market import Market
+from featurestore.specs import BORDER_S, Array
+from featurestore.tiler import Tiler, windowed
+from schemas import EVENTS, Rules
+from schemas.rows import AGED, QUALITY, RowHeader, Rows
+from schemas.rules import SECOND_NS
+
+_MOST_VALUES = 1 << 18
+_WARMING = np.uint32(1 << QUALITY.index("warming"))
+_READER: Home = "instrument"
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Features whose windows are the same."""
+
+    level: int
+    tiles: int
+    sees_market: bool
+    plans: tuple[FeaturePlan, ...]
+
+    @property
+    def key(self) -> tuple[int, int, bool]:
+        """Return what no other group has."""
+        return self.level, self.tiles, self.sees_market
+
+
+class RowMaker:
+    """Makes the rows of one feature set."""
+
+    def __init__(self, partition: int, rules: Rules, layout: Layout, tiler: Tiler, market: Market) -> None:
+        self._partition = partition
+        self._rules = rules
+        self._layout = layout
+        self._tiler = tiler
+        self._market = market
+        self._row_tiles = rules.row_interval_ns // rules.tile_interval_ns
+        groups: dict[tuple[int, int, bool], list[FeaturePlan]] = {}
+        for plan in layout.features:
+            groups.setdefault((plan.level, plan.tiles, plan.sees_market), []).append(plan)
+        self._groups = [_Group(*key, tuple(plans)) for key, plans in sorted(groups.items())]
+        self._cache: dict[tuple[int, int, bool], tuple[int, int, Array]] = {}
+        self._longest_ns = max((plan.tiles * layout.levels_ns[plan.level] for plan in layout.features), default=0)
+
+    def listed(self, tiles: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which instruments rows at the ends of evenly spaced closed `tiles` list."""
+        space = self._tiler.spaces[_READER]
+        first, last = int(tiles[0]), int(tiles[-1])
+        times = space.last_times(first, last + 1)[:, :: self._row_tiles]
+        return times >= (tiles + 1) * self._rules.tile_interval_ns - self._rules.listing_ns
+
+    def make(self, tiles: NDArray[np.int64], listed: NDArray[np.bool_]) -> Iterator[Rows]:
+        """Yield the rows at the ends of evenly spaced `tiles`, where they list anything.
+
+        `listed` (instruments, tiles) is what `listed` said of them.
+        """
+        chosen = np.flatnonzero(listed.any(axis=1))
+        if not len(chosen):
+            return
+        values = self._values(tiles, chosen)
+        ages = self._ages(tiles, chosen)
+        quality = self._quality(tiles, chosen)
+        names = [self._tiler.spaces[_READER].names[row] for row in chosen]
+        for place, tile in enumerate(tiles):
+            inside = np.flatnonzero(listed[chosen, place])
+            if len(inside):
+                row_time_ns = (int(tile) + 1) * self._rules.tile_interval_ns
+                yield Rows(
+                    self._header(row_time_ns),
+                    tuple(names[row] for row in inside),
+                    self._layout.names,
+                    values[inside, place],
+                    ages[inside, place],
+                    quality[inside, place],
+                )
+
+    def _header(self, row_time_ns: int) -> RowHeader:
+        return RowHeader(row_time_ns, self._partition, self._rules.rules_id, self._layout.feature_set_id)
+
+    def _values(self, tiles: NDArray[np.int64], chosen: NDArray[np.int64]) -> Array:
+        """Return all features, (instruments, rows, features)."""
+        values = np.empty((len(chosen), len(tiles), len(self._layout.features)))
+        for group in self._groups:
+            columns = [plan.column for plan in group.plans]
+            ends = self._ends(group, tiles)
+            if group.level == 0:
+                step = max(1, _MOST_VALUES // (group.tiles * len(chosen)))
+                for first in range(0, len(ends), step):
+                    part = slice(first, first + step)
+                    values[:, part, columns] = self._evaluated(group, ends[part], self._row_tiles, chosen)
+            else:
+                values[:, :, columns] = self._slow(group, ends)[chosen]
+        return values
+
+    def _ends(self, group: _Group, tiles: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where windows end: the tile of the level that comes next."""
+        seen = tiles + 1 - (self._row_tiles if group.sees_market else 0)
+        return seen * self._rules.tile_interval_ns // self._layout.levels_ns[group.level]
+
+    def _slow(self, group: _Group, ends: NDArray[np.int64]) -> Array:
+        """Return features of minutes or hours, (all instruments, rows, features).
+
+        They change at the borders of their tiles only.
+        """
+        everyone = np.arange(len(self._tiler.spaces[_READER]))
+        result = np.empty((len(everyone), len(ends), len(group.plans)))
+        for end in range(int(ends[0]), int(ends[-1]) + 1):
+            places = np.flatnonzero(ends == end)
+            if not len(places):
+                continue
+            known = self._cache.get(group.key)
+            if known is None or known[:2] != (end, len(everyone)):
+                known = end, len(everyone), self._evaluated(group, np.array([end]), 1, everyone)
+                self._cache[group.key] = known
+            result[:, places] = known[2]
+        return result
+
+    def _evaluated(self, group: _Group, ends: NDArray[np.int64], step: int, rows: NDArray[np.int64]) -> Array:
+        """Return a group's features for windows that end before `ends`, (rows, ends, features)."""
+        result = np.empty((len(rows), len(ends), len(group.plans)))
+        windows: dict[str, Array] = {}
+        level_ns = self._layout.levels_ns[group.level]
+        start_ns = (ends - group.tiles) * level_ns
+        for place, plan in enumerate(group.plans):
+            for name in plan.spec.inputs:
+                if name not in windows:
+                    windows[name] = self._window(name, group, ends, step, rows)
+            with np.errstate(all="ignore"):
+                values = np.asarray(plan.spec.function(*(windows[name] for name in plan.spec.inputs)))
+            known = np.isfinite(values) & (start_ns >= plan.start_ns)
+            for home, record in plan.sources:
+                known &= self._last_times(home, record, group.level, ends, rows) >= start_ns
+            result[..., place] = np.where(known, values, np.nan)
+        return result
+
+    def _window(self, name: str, group: _Group, ends: NDArray[np.int64], step: int, rows: NDArray[np.int64]) -> Array:
+        first, last = int(ends[0]), int(ends[-1]) + 1
+        if name == BORDER_S or name in self._layout.series:
+            return self._tiler.windows(name, _READER, group.level, first, last, group.tiles, step=step, rows=rows)
+        view = self._market.series[name].levels[group.level].view(first - group.tiles, last - 1)
+        return windowed(np.broadcast_to(view, (len(rows), view.shape[1])), group.tiles, step)
+
+    def _last_times(
+        self, home: Home, record: str, level: int, ends: NDArray[np.int64], rows: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Return the last event times before `ends`, (rows, ends)."""
+        first = int(ends[0])
+        ring = self._tiler.spaces[home].lasts[record].levels[level]
+        times = ring.view(first - 1, int(ends[-1]))[:, ends - first]
+        return np.asarray(self._tiler.joined(times, home, _READER, rows))
+
+    def _ages(self, tiles: NDArray[np.int64], rows: NDArray[np.int64]) -> Array:
+        """Return seconds since the last event of each record type, (instruments, rows, AGED)."""
+        borders = (tiles + 1) * self._rules.tile_interval_ns
+        ages = np.full((len(rows), len(tiles), len(AGED)), np.nan)
+        for column, record in enumerate(AGED):
+            home: Home = "asset" if EVENTS[record].of_asset else "instrument"
+            last = self._last_times(home, record, 0, tiles + 1, rows)
+            known = last >= borders - self._rules.never_ns
+            ages[known, column] = (borders - np.where(known, last, 0))[known] / SECOND_NS
+        return ages
+
+    def _quality(self, tiles: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """Return the quality bits, (instruments, rows): warming until all windows are filled."""
+        borders = (tiles + 1) * self._rules.tile_interval_ns
+        first_ns = self._tiler.spaces[_READER].first_tile[rows] * self._rules.tile_interval_ns
+        warming = first_ns[:, None] > borders - self._longest_ns
+        for plan in self._layout.features:
+            warming |= borders - plan.tiles * self._layout.levels_ns[plan.level] < plan.start_ns
+        return np.where(warming, _WARMING, np.uint32(0))

@@ -1,0 +1,110 @@
+"""Entities of one kind and their series: instruments, assets, or the one "*"."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featurestore.layout import Home, SeriesPlan
+from featurestore.specs import Array, TileSpec
+from featurestore.tiles import SPAN_TILES, Series
+from schemas import EVENTS
+from schemas.instruments import ANY_ASSET
+
+NEVER = np.iinfo(np.int64).min
+"""The last event time of what had no event."""
+
+UNSEEN = np.iinfo(np.int64).max
+
+RECORDS: dict[Home, tuple[str, ...]] = {
+    "instrument": tuple(name for name, event in EVENTS.items() if not event.of_asset),
+    "asset": tuple(name for name, event in EVENTS.items() if event.of_asset),
+    "all": tuple(name for name, event in EVENTS.items() if event.of_asset),
+}
+
+
+class Space:
+    """Sorted entities; per series one row for each."""
+
+    def __init__(self, home: Home, factors: tuple[int, ...], row_tiles: int, start: int) -> None:
+        self.home = home
+        self.names: list[str] = [ANY_ASSET] if home == "all" else []
+        self.head = start
+        self._factors = factors
+        self._row_tiles = row_tiles
+        self.first_tile = np.full(len(self.names), start, dtype=np.int64)
+        """The tile of each entity's first event; UNSEEN before there is one."""
+        self.series: dict[str, Series] = {}
+        self.carries: dict[str, tuple[Array, NDArray[np.int64]]] = {}
+        """Last number and its tile, for tiles that are carried."""
+        keeps = keeps_of([1] * (len(factors) + 1), factors, row_tiles)
+        self.lasts = {record: Series(len(self.names), "last", factors, keeps, start, NEVER) for record in RECORDS[home]}
+        """Tile time of the last event before each border, by record type."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def plan(self, plans: Iterable[SeriesPlan]) -> None:
+        """Keep the series of `plans`: new ones begin, those that are not among them go."""
+        before, carries = self.series, self.carries
+        self.series, self.carries = {}, {}
+        for plan in plans:
+            name = plan.spec.name
+            self.series[name] = self._grown(plan, before.get(name))
+            if isinstance(plan.spec, TileSpec) and plan.spec.carry_ns:
+                fresh = np.full(len(self), np.nan), np.full(len(self), NEVER)
+                self.carries[name] = carries.get(name, fresh)
+
+    def _grown(self, plan: SeriesPlan, old: Series | None) -> Series:
+        factors = self._factors[: len(plan.windows) - 1]
+        keeps = keeps_of(plan.windows, self._factors, self._row_tiles)
+        series = Series(len(self), plan.spec.combine, factors, keeps, self.head)
+        if old is not None:
+            for ring, past in zip(series.levels, old.levels, strict=False):
+                kept = min(ring.keep, past.keep)
+                ring.load(past.view(past.head - kept, past.head))
+        return series
+
+    def admit(self, names: Iterable[str]) -> None:
+        """Add entities; what they were before is unknown."""
+        new = sorted(set(names) - set(self.names))
+        if not new:
+            return
+        positions = np.searchsorted(np.array(self.names, dtype=object), np.array(new, dtype=object))
+        self.names = sorted([*self.names, *new])
+        self.first_tile = np.insert(self.first_tile, positions, UNSEEN)
+        for series in (*self.series.values(), *self.lasts.values()):
+            series.insert(positions)
+        self.carries = {
+            name: (np.insert(value, positions, np.nan), np.insert(index, positions, NEVER))
+            for name, (value, index) in self.carries.items()
+        }
+
+    def last_time(self, tile: int) -> NDArray[np.int64]:
+        """Return the last event time of each entity before the end of `tile`, of any record type."""
+        return self.last_times(tile, tile + 1)[:, 0]
+
+    def last_times(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Return the last event times before the ends of tiles [start, stop), (entities, tiles)."""
+        return np.asarray(np.maximum.reduce([series.levels[0].view(start, stop) for series in self.lasts.values()]))
+
+    def repeat(self, count: int) -> None:
+        """Add `count` silent tiles in which nothing changes."""
+        for series in (*self.series.values(), *self.lasts.values()):
+            newest = series.levels[0].view(self.head - 1, self.head)[:, 0].copy()
+            series.repeat(newest, count)
+        self.head += count
+
+
+def keeps_of(windows: list[int], factors: tuple[int, ...], row_tiles: int) -> list[int]:
+    """Return the columns to keep at each level for windows of these lengths.
+
+    `factors`: tiles of one level in one of the next; `row_tiles`: base tiles between rows. The
+    oldest row that waits may be `SPAN_TILES` back, and market features look one row further.
+    """
+    keeps, span = [], SPAN_TILES + 2 * row_tiles
+    for level, window in enumerate(windows):
+        children = factors[level] if level + 1 < len(windows) else 0
+        keeps.append(max(window, children) + span + 1)
+        span = span // factors[level] + 1 if level < len(factors) else 0
+    return keeps
