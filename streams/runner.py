@@ -62,6 +62,7 @@ class _Lease:
         self.alive = True
         self.ready = False
         self.lock = asyncio.Lock()
+        self.saving = asyncio.Lock()
         self.emitted = 0
 
     def check(self) -> None:
@@ -281,6 +282,11 @@ class StageRunner:
             LOGGER.info("partition %d was revoked during its checkpoint", lease.partition)
 
     async def _checkpoint(self, lease: _Lease, *, commit: bool) -> None:
+        """Take one checkpoint from end to end: two of one partition at once would delete each other's chunks."""
+        async with lease.saving:
+            await self._take_checkpoint(lease, commit=commit)
+
+    async def _take_checkpoint(self, lease: _Lease, *, commit: bool) -> None:
         started = time.monotonic()
         async with lease.lock:
             if not (lease.alive and lease.ready):

@@ -61,7 +61,9 @@ class Settings:
     batch_ms: float = _setting(20.0, "ms", "Time after which an unfilled micro-batch is sent", "0..60000")
     heartbeat_seconds: float = _setting(1.0, "s", "Time between heartbeats on raw topics", "0.01..3600")
     checkpoint_seconds: float = _setting(10.0, "s", "Time between checkpoints of a partition", "0.1..3600")
-    session_timeout_seconds: float = _setting(6.0, "s", "Silence after which a worker counts as dead", "6..300")
+    session_timeout_seconds: float = _setting(
+        6.0, "s", "Silence after which a worker counts as dead; brokers refuse under 6 unless told otherwise", "1..300"
+    )
     fetch_wait_ms: int = _setting(20, "ms", "How long the broker may wait for new records to answer", "1..1500")
     linger_ms: float = _setting(5.0, "ms", "How long a producer gathers records", "0..1000")
     delivery_timeout_seconds: float = _setting(

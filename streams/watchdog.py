@@ -87,6 +87,7 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._stopped.wait(min(5.0, self._stall / 4)):
+            self._pulse.check()
             if self._loop_age() > self._stall:
                 exit_now(STUCK, f"the event loop did not run for {self._loop_age():.0f} s")
             ends = self._ends()

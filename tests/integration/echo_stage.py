@@ -51,8 +51,7 @@ class EchoStage:
         if word == b"slow":
             await asyncio.sleep(float(seconds))
         elif word == b"block":
-            while True:
-                await asyncio.sleep(1)
+            await asyncio.Event().wait()
         elif word == b"fail":
             raise ValueError("told to fail")
         elif word == b"hold":

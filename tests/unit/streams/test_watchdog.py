@@ -1,0 +1,35 @@
+from streams.watchdog import Pulse, Watchdog
+
+PLACE = ("feature.row.v1", 2)
+
+
+def watchdog():
+    return Watchdog(Pulse(60), 60, dict, dict, lambda: 0.0, lambda: 0.0)
+
+
+def test_standing_still_while_the_log_grows_is_stuck():
+    # position 7, the log goes to 9
+    # 0 s -------- 60 s - 61 s
+    watched = watchdog()
+    assert watched.stuck({PLACE: 7}, {PLACE: 9}, 0.0) is None
+    assert watched.stuck({PLACE: 7}, {PLACE: 9}, 60.0) is None
+    assert watched.stuck({PLACE: 7}, {PLACE: 9}, 61.0) == (
+        "feature.row.v1[2]: stands at 7 for 61 s while the log goes to 9"
+    )
+
+
+def test_the_end_of_the_log_a_moving_offset_and_a_silent_broker_are_not():
+    watched = watchdog()
+    for second in range(0, 300, 50):
+        assert watched.stuck({PLACE: 9}, {PLACE: 9}, second) is None
+    for second in range(300, 600, 50):
+        assert watched.stuck({PLACE: second}, {PLACE: 10_000}, second) is None
+    for second in range(600, 900, 50):
+        assert watched.stuck({PLACE: 7}, {PLACE: 9} if second % 100 else None, second) is None
+
+
+def test_a_partition_that_was_elsewhere_meanwhile_starts_anew():
+    watched = watchdog()
+    watched.stuck({PLACE: 7}, {PLACE: 9}, 0.0)
+    watched.stuck({}, {}, 50.0)
+    assert watched.stuck({PLACE: 7}, {PLACE: 9}, 100.0) is None
