@@ -116,13 +116,13 @@ class Checks:
 
     def failed(self, spec: Spec, clock: Clock) -> list[str]:
         """Return one line for each check that a spec fails."""
-        lines = []
+        lines: dict[str, None] = {}
         for name in (*CHECKS, "fast"):
             try:
                 CHECKS[name](self, spec) if name in CHECKS else self.fast(spec, clock)
             except FeatureError as error:
-                lines.append(str(error))
-        return lines
+                lines[str(error)] = None
+        return list(lines)
 
     def windows(self, spec: DerivedSpec | FeatureSpec, scenario: str) -> list[Array]:
         """Return sample windows of a spec's inputs, each [instruments, borders, T]."""
