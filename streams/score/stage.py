@@ -1,0 +1,102 @@
+"""The score stage: one scorer per partition, fed with rows and forecasts."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from schemas.errors import DecodeError
+from schemas.forecasts import Forecast, ForecastScore, decode_json
+from schemas.metrics import COVERAGE, DEAD_LETTERS, SCORE
+from schemas.tensors import HORIZONS
+from schemas.topics import FEATURE_ROW, FORECAST, FORECAST_SCORE
+from streams.dead_letters import dead_letter
+from streams.score.scorer import COMBINED, Scorer
+from streams.stage import Checkpoint, Message, Outlet, Record
+
+MOST_KEPT = 4_000
+"""Rows kept for forecasts that have not come; above, no more rows are read until infer catches up."""
+_LOSSES = ("qlike", "pinball", "crps")
+
+
+class ScoreStage:
+    """Forecasts against what then happened, and the calibration that follows from it."""
+
+    name = "score"
+    topics = (FEATURE_ROW, FORECAST)
+
+    def __init__(self) -> None:
+        self._scorers: dict[int, Scorer] = {}
+        self._held: set[int] = set()
+        self._sums: defaultdict[tuple[str, ...], float] = defaultdict(float)
+        self._outlet: Outlet
+
+    async def started(self, outlet: Outlet) -> None:
+        """Keep the outlet."""
+        self._outlet = outlet
+
+    async def assigned(self, partition: int, checkpoint: bytes | None) -> Mapping[str, int]:
+        """Restore a partition from its checkpoint."""
+        scorer = self._scorers[partition] = Scorer(HORIZONS[self._outlet.settings.profile])
+        self._held.discard(partition)
+        return {} if checkpoint is None else scorer.restore(checkpoint)
+
+    def revoked(self, partition: int) -> None:
+        """Drop the state of a partition."""
+        self._scorers.pop(partition, None)
+
+    async def process(self, message: Message) -> None:
+        """Take in a row or a forecast and write what it decides."""
+        scorer = self._scorers[message.partition]
+        try:
+            records = _take(scorer, message)
+        except DecodeError as error:
+            (scorer.skip_row if message.topic == FEATURE_ROW else scorer.skip_forecast)(message.offset)
+            self._outlet.emit(message.partition, dead_letter(self.name, message, error))
+            await self._outlet.acknowledged(message.partition)
+            self._outlet.metrics[DEAD_LETTERS].labels(self.name, "decode").inc()
+            return
+        for record in records:
+            self._outlet.emit(message.partition, record)
+            self._show(record)
+        self._hold_or_release(message.partition, scorer)
+
+    def checkpoint(self, partition: int) -> Checkpoint | None:
+        """Return the scorer's state as of now."""
+        scorer = self._scorers.get(partition)
+        return None if scorer is None else Checkpoint(scorer.resume, scorer.state())
+
+    async def stopped(self) -> None:
+        """Nothing was opened."""
+
+    def _hold_or_release(self, partition: int, scorer: Scorer) -> None:
+        if partition not in self._held and scorer.kept > MOST_KEPT:
+            self._held.add(partition)
+            self._outlet.hold(FEATURE_ROW, partition)
+        elif partition in self._held and scorer.kept < MOST_KEPT // 2:
+            self._held.discard(partition)
+            self._outlet.release(FEATURE_ROW, partition)
+
+    def _show(self, record: Record) -> None:
+        """Set the metrics of mean losses and coverage since this process started."""
+        if record.topic != FORECAST_SCORE or record.value is None:
+            return
+        found = decode_json(record.value, ForecastScore)
+        for expert, one in found.scores.items():
+            count = self._add(1, found.horizon, expert)
+            for loss in _LOSSES:
+                mean = self._add(getattr(one, loss), found.horizon, expert, loss) / count
+                self._outlet.metrics[SCORE].labels(found.horizon, expert, loss).set(mean)
+        count = self._sums[found.horizon, COMBINED]
+        for level, held in found.scores[COMBINED].coverage.items():
+            ratio = self._add(held, found.horizon, "covered", level) / count
+            self._outlet.metrics[COVERAGE].labels(found.horizon, level).set(ratio)
+
+    def _add(self, value: float, *key: str) -> float:
+        self._sums[key] += value
+        return self._sums[key]
+
+
+def _take(scorer: Scorer, message: Message) -> list[Record]:
+    if message.topic == FEATURE_ROW:
+        return scorer.take_row(message.offset, message.value or b"")
+    forecast = decode_json(message.value or b"", Forecast)
+    return scorer.take_forecast(message.offset, forecast, message.partition)
