@@ -103,8 +103,13 @@ def tile(
         common: dict[str, Any] = {"combine": combine, "label": version}
         if window is not None:
             return _mark(function, kind="derived", **common, **_span(at, window))
+        known = _known_record(at, record)
+        if scope == "market" and not known.of_asset:
+            raise FeatureError(
+                f'{at}: scope="market" is for records of assets; @market makes a mean of {known.__name__}'
+            )
         inputs = {
-            "record": _known_record(at, record),
+            "record": known,
             "carry_ns": _time(at, "carry", carry),
             "interval_ns": _time(at, "interval", interval),
         }

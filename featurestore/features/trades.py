@@ -119,6 +119,26 @@ def range_variance(high_price, low_price):
     return spread * spread / (4 * np.log(2))
 
 
+def first_known(values):
+    """First value of the window that is known."""
+    place = np.isfinite(values).argmax(-1)
+    return np.take_along_axis(values, place[..., None], -1)[..., 0]
+
+
+@feature(window=["5m", "1h"])
+def garman_klass_variance(first_price, high_price, low_price, last_price):
+    """Variance from the prices of the window, hl^2 / 2 - (2 ln 2 - 1) co^2 (1980), in squared log return."""
+    spread = np.log(np.fmax.reduce(high_price, -1) / np.fmin.reduce(low_price, -1))
+    change = np.log(first_known(last_price[..., ::-1]) / first_known(first_price))
+    return np.maximum(spread * spread / 2 - (2 * np.log(2) - 1) * change * change, 0)
+
+
+@feature(window=["1m", "5m"])
+def net_flow(signed_flow):
+    """Buyer minus seller volume of the window, in base units."""
+    return signed_flow.sum(-1)
+
+
 @feature(window=["1h", "1d"])
 def amihud_illiquidity(trade_price, turnover):
     """Mean of |log return| over turnover, tiles with trades alone (Amihud 2002), in 1 / million quote units."""

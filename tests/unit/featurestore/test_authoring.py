@@ -273,6 +273,9 @@ WRONG = {
     TILE.format(
         options="Trade, carry='soon'", parameters="size", result="1"
     ): "mine.py mine: carry 'soon': expected a number",
+    TILE.format(options="Trade, scope='market'", parameters="size", result="1"): (
+        'mine.py mine: scope="market" is for records of assets'
+    ),
     TILE.format(options="Trade, scope='all'", parameters="size", result="1"): "mine.py mine: scope='all': expected",
     TILE.format(
         options="Trade", parameters="size", result="size"

@@ -176,6 +176,14 @@ def test_parkinson_range_looks_through_silent_tiles():
     assert np.isnan(spec.function(np.full(3, np.nan), np.full(3, np.nan)))
 
 
+def test_garman_klass_of_trades_finds_the_first_and_last_trade():
+    nan = np.nan
+    windows = [[nan, 100, 101, nan], [nan, 103, 102, nan], [nan, 99, 98, nan], [nan, 102, 101.5, nan]]
+    found = CATALOGUES["ticks"].feature("garman_klass_variance_5m").function(*map(np.array, windows))
+    expected = 0.5 * math.log(103 / 98) ** 2 - (2 * math.log(2) - 1) * math.log(101.5 / 100) ** 2
+    assert found == pytest.approx(expected)
+
+
 def order_flow(bids, asks):
     """Cont, Kukanov and Stoikov (2014), equation 3, quote by quote."""
     total = 0.0
