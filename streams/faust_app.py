@@ -172,7 +172,8 @@ class _TableLog:
         return {key: value for key, value in self._data().items() if key.startswith(prefix)}
 
     async def write(self, partition: int, key: bytes, value: bytes | None) -> None:
-        await self.table.send_changelog(partition, key, value)
+        # Shielded: a cancelled future would break Faust's producer when the acknowledgement comes.
+        await asyncio.shield(self.table.send_changelog(partition, key, value))
         if value is None:
             self._data().pop(key, None)
         else:

@@ -52,7 +52,7 @@ class Bench:
         for place in self.sent:
             for number in range(count):
                 self.send(*place, b"event %d of %d" % (number, len(self.sent[place])))
-        self.outbox.flush_acknowledged(20)
+        self.outbox.flush_acknowledged(40)
 
     def start(self, worker):
         environment = {
@@ -247,6 +247,18 @@ def test_a_rebalance_storm_leaves_every_partition_served(bench):
         guest.wait()
     bench.send_some(10)
     bench.wait_for_all(60, restart=[0])
+
+
+def test_a_crash_of_the_broker_is_outlived_without_loss(bench, kafka):
+    workers = [bench.start(0), bench.start(1)]
+    bench.send_some(20)
+    bench.wait_until(lambda found: len(found) > 50)
+    kafka.kill("kafka")
+    time.sleep(4)
+    kafka.start("kafka")
+    bench.send_some(20)
+    bench.wait_for_all(60, restart=[0, 1])
+    assert [worker.poll() for worker in workers] == [None, None]
 
 
 def test_a_held_partition_waits_and_others_go_on(bench):
