@@ -24,16 +24,6 @@ class Correction(NamedTuple):
     """(B, H, Q - 1), positive: quantiles never cross."""
 
 
-class Network(nn.Module):
-    """A network of the house."""
-
-    inputs: Inputs
-
-    def forward(self, features: Tensor, mask: Tensor, age: Tensor) -> tuple[Correction, Tensor | None]:
-        """Return the correction and the attention (B, A, T, M) of the last step, if there is one."""
-        raise NotImplementedError
-
-
 class Head(nn.Module):
     """The last layer, zero at first."""
 
@@ -52,3 +42,20 @@ class Head(nn.Module):
         steps = out[..., 2:].clamp(-_WIDTH_BOUND, _WIDTH_BOUND)
         one = nn.functional.softplus(torch.zeros_like(steps))
         return Correction(levels[..., 0], levels[..., 1], nn.functional.softplus(steps) / one)
+
+    def forget(self, horizon: int) -> None:
+        """Give one horizon back to log-HAR."""
+        with torch.no_grad():
+            for parameter in (self.out.weight, self.out.bias):
+                parameter.view(*self.shape, -1)[horizon] = 0.0
+
+
+class Network(nn.Module):
+    """A network of the house."""
+
+    inputs: Inputs
+    head: Head
+
+    def forward(self, features: Tensor, mask: Tensor, age: Tensor) -> tuple[Correction, Tensor | None]:
+        """Return the correction and the attention (B, A, T, M) of the last step, if there is one."""
+        raise NotImplementedError
