@@ -90,9 +90,9 @@ class Layout:
     @property
     def starts(self) -> Starts:
         """Return since when its series and features are there."""
-        known = sorted({**self.series, **self.market}.items())
+        plans = dict(self.series) | dict(self.market)
         return Starts(
-            {name: plan.reads_from for name, plan in known},
+            {name: plan.reads_from for name, plan in sorted(plans.items())},
             {plan.spec.name: plan.start_ns for plan in self.features},
         )
 
@@ -125,9 +125,8 @@ class Plotter:
     """Works out the layout of one feature set."""
 
     def __init__(self, catalogue: Catalogue, rules: Rules) -> None:
-        self._specs: dict[str, TileSpec | DerivedSpec] = {
-            spec.name: spec for spec in (*catalogue.tiles, *catalogue.derived)
-        }
+        self._specs: dict[str, TileSpec | DerivedSpec] = {spec.name: spec for spec in catalogue.tiles}
+        self._specs |= {spec.name: spec for spec in catalogue.derived}
         self._rules = rules
         self._levels = levels_of(rules)
         self._order = {name: place for place, name in enumerate(self._specs)}

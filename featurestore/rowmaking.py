@@ -63,9 +63,12 @@ class RowMaker:
 
         `listed` (instruments, tiles) is what `listed` said of them.
         """
-        chosen = np.flatnonzero(listed.any(axis=1))
-        if not len(chosen):
+        some = np.flatnonzero(listed.any(axis=0))
+        if not len(some):
             return
+        # Borders that list nothing are not looked at: the market may not be known there.
+        tiles, listed = tiles[some[0] : some[-1] + 1], listed[:, some[0] : some[-1] + 1]
+        chosen = np.flatnonzero(listed.any(axis=1))
         values = self._values(tiles, chosen)
         ages = self._ages(tiles, chosen)
         quality = self._quality(tiles, chosen)

@@ -11,8 +11,8 @@ from featurestore.tiles import SPAN_TILES, Series
 from schemas import EVENTS
 from schemas.instruments import ANY_ASSET
 
-NEVER = np.iinfo(np.int64).min
-"""The last event time of what had no event."""
+NEVER = -(1 << 62)
+"""The last event time, or its tile, of what had no event; differences to it fit into int64."""
 
 UNSEEN = np.iinfo(np.int64).max
 
