@@ -5,8 +5,9 @@ order, and returns row messages and its own market parts; what it returns depend
 events alone, never on how their reading was interleaved, cut into calls or interrupted.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +38,10 @@ from schemas.batches import PROGRESS, EventBatch, decode_batch
 from schemas.forecasts import Announcement, MarketPart, decode_json, encode_json
 from schemas.rows import Rows, encode_rows, row_headers
 from schemas.topics import FEATURE_ROW, FED_BY, MARKET_STATE
+
+
+TileWatcher: TypeAlias = Callable[[Tiler, int, int], None]
+"""Is given the tiles up to now, and the first and last + 1 of those that closed."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ class PartitionEngine:
         self._closing: _Closing | None = None
         self._early_parts: list[tuple[int, MarketPart]] = []
         self._market_resume = 0
+        self._watcher: TileWatcher | None = None
 
     @classmethod
     def restore(
@@ -149,6 +155,10 @@ class PartitionEngine:
     def watermarks_ns(self) -> dict[str, int | None]:
         """Return the least watermark of each event topic; None where a raw partition was not heard."""
         return {topic: progress.watermark_ns() for topic, progress in self._topics.items()}
+
+    def watch_tiles(self, watcher: TileWatcher) -> None:
+        """Have `watcher` called after each block of tiles that closes, with its first and last tile + 1."""
+        self._watcher = watcher
 
     def announce(self, announcement: Announcement) -> None:
         """Take a new feature set from its border on; raises StateError where that has passed."""
@@ -240,6 +250,8 @@ class PartitionEngine:
             if not closing.close(target, self._pending, outputs):
                 break
             if closing.head > head:
+                if self._watcher is not None and closing.head - head <= SPAN_TILES:
+                    self._watcher(closing.tiler, head, closing.head)
                 for progress in self._topics.values():
                     progress.forget(closing.head * self._rules.tile_interval_ns)
         return outputs
@@ -303,18 +315,18 @@ class _Closing:
         self._first_row_ns = first_row_ns
         self.row_border_ns = first_row_ns - rules.row_interval_ns
         layout = sets.layout(starts)
-        self._tiler = Tiler(rules, layout, start)
+        self.tiler = Tiler(rules, layout, start)
         # Before the first row every part is none, and not waited for.
         self.market = Market(
             rules.partitions, self._tile_ns, layout.factors, self._row_tiles, self.row_border_ns // self._tile_ns
         )
         self.market.plan(layout.market)
-        self._rows = RowMaker(partition, rules, layout, self._tiler, self.market)
+        self._rows = RowMaker(partition, rules, layout, self.tiler, self.market)
 
     @property
     def head(self) -> int:
         """Return the first open tile."""
-        return self._tiler.head
+        return self.tiler.head
 
     @property
     def backlog(self) -> int:
@@ -330,7 +342,7 @@ class _Closing:
         first = self.row_border_ns // self._tile_ns + self._row_tiles - 1
         tiles = first + self._row_tiles * np.arange(count)
         listed = self._rows.listed(tiles)
-        if self._tiler.layout.market:
+        if self.tiler.layout.market:
             # The row at t sees parts up to the border before it; one that lists nothing waits for none.
             unknown = tiles - self._row_tiles >= self.market.book.merged
             waiting = np.flatnonzero(unknown & listed.any(axis=0))
@@ -365,34 +377,34 @@ class _Closing:
         stop = min(target, oldest + SPAN_TILES)
         if stop <= head:
             return False
-        values = self._tiler.close(stop, pending.take(stop * self._tile_ns))
+        values = self.tiler.close(stop, pending.take(stop * self._tile_ns))
         self._tell(head, stop, values, outputs)
         return True
 
     def _follow(self) -> None:
         """Go on with the announced feature set: tiles end at its border, rows are written up to it."""
-        starts = self._tiler.layout.starts
+        starts = self.tiler.layout.starts
         self._sets.advance()
         layout = self._sets.layout(starts)
-        self._tiler.follow(layout)
+        self.tiler.follow(layout)
         self.market.plan(layout.market)
-        self._rows = RowMaker(self._partition, self._rules, layout, self._tiler, self.market)
+        self._rows = RowMaker(self._partition, self._rules, layout, self.tiler, self.market)
 
     def _is_quiet(self) -> bool:
         """Return whether tiles repeat themselves and no row lists anything until the next event."""
-        head, layout = self.head, self._tiler.layout
-        if layout.reads_time or self._tiler.last_event_tile + layout.settle_tiles >= head:
+        head, layout = self.head, self.tiler.layout
+        if layout.reads_time or self.tiler.last_event_tile + layout.settle_tiles >= head:
             return False
         step = self._rules.row_interval_ns
         next_row_ns = head * self._tile_ns // step * step + step
         if self.row_border_ns + step < next_row_ns:
             return False
-        space = self._tiler.spaces["instrument"]
+        space = self.tiler.spaces["instrument"]
         return not (space.last_time(head - 1) >= next_row_ns - self._rules.listing_ns).any()
 
     def _skip(self, stop: int, outputs: list[Output]) -> None:
         head, step = self.head, self._rules.row_interval_ns
-        self._tiler.repeat(stop - head)
+        self.tiler.repeat(stop - head)
         self.row_border_ns = max(self.row_border_ns, stop * self._tile_ns // step * step)
         self._tell(head, stop, {}, outputs)
 
@@ -413,7 +425,7 @@ class _Closing:
         if not values:
             return np.zeros((0, 0), dtype=np.bool_)
         borders = (np.arange(start, stop) + 1) * self._tile_ns
-        times = self._tiler.spaces["instrument"].last_times(start, stop)
+        times = self.tiler.spaces["instrument"].last_times(start, stop)
         return np.asarray((times >= borders - self._rules.listing_ns) & (borders >= self._first_row_ns))
 
     def state(self) -> ClosedState:
@@ -423,9 +435,9 @@ class _Closing:
             self.head,
             self.row_border_ns,
             self._first_row_ns,
-            self._tiler.last_event_tile,
-            self._tiler.layout.starts,
-            {home: pack_space(space, waiting) for home, space in self._tiler.spaces.items()},
+            self.tiler.last_event_tile,
+            self.tiler.layout.starts,
+            {home: pack_space(space, waiting) for home, space in self.tiler.spaces.items()},
             self.market.book,
             {name: pack_series(series, waiting) for name, series in self.market.series.items()},
         )
@@ -435,18 +447,18 @@ class _Closing:
         """Return what `state` says; raises StateError where it cannot be."""
         closing = cls(partition, rules, sets, state.closed, state.first_row_ns, state.starts)
         closing.row_border_ns = state.row_border_ns
-        closing._tiler.last_event_tile = state.last_event_tile
+        closing.tiler.last_event_tile = state.last_event_tile
         market = closing.market
         if set(state.spaces) != set(HOMES) or set(state.market) != set(market.series):
             raise StateError("the checkpoint holds other series than its feature set needs: delete it and rebuild")
         if len(state.book.known) != rules.partitions or len(state.book.waiting) != rules.partitions:
             raise StateError(f"expected market parts of {rules.partitions} partitions: delete the checkpoint")
-        market.restart(state.book, closing._tiler.layout.market)
+        market.restart(state.book, closing.tiler.layout.market)
         for name, series in market.series.items():
             unpack_series(state.market[name], series, 1, "f")
-        for home, space in closing._tiler.spaces.items():
+        for home, space in closing.tiler.spaces.items():
             unpack_space(state.spaces[home], space)
-        closing._tiler.join()
+        closing.tiler.join()
         return closing
 
 

@@ -1,0 +1,147 @@
+"""The offline definition: canonical messages of all partitions in, all rows and tiles out, no broker.
+
+One engine per partition, in memory, with the market parts of each fed back to all.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from featurestore.catalogue import Catalogue
+from featurestore.engine import Output, PartitionEngine
+from featurestore.specs import TileSpec
+from featurestore.tiler import Tiler
+from schemas import Rules
+from schemas.batches import ipc_batch
+from schemas.forecasts import Announcement
+from schemas.rows import decode_rows
+from schemas.topics import MARKET_STATE
+
+_MESSAGES_BETWEEN = 256
+"""Messages read before tiles are closed: the more, the fewer and larger the blocks."""
+
+
+class CanonicalMessage(NamedTuple):
+    """One message of a canonical topic."""
+
+    topic: str
+    partition: int
+    offset: int
+    headers: Mapping[str, bytes]
+    value: bytes | None
+
+
+class Backfill:
+    """Engines of all partitions, driven together; `on_tiles` as for `backfill`."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        catalogue: Catalogue,
+        announcements: Sequence[Announcement] = (),
+        *,
+        on_tiles: Callable[[pa.Table], None] | None = None,
+    ) -> None:
+        self._engines = [
+            PartitionEngine(partition, rules, catalogue, announcements) for partition in range(rules.partitions)
+        ]
+        self._market_offsets = [0] * rules.partitions
+        if on_tiles is not None:
+            for engine in self._engines:
+                engine.watch_tiles(lambda tiler, start, stop: on_tiles(tiles_table(tiler, start, stop, rules)))
+
+    def apply(self, message: CanonicalMessage) -> None:
+        """Take in one message; raises DecodeError for bytes that are none."""
+        engine = self._engines[message.partition]
+        engine.apply(message.topic, message.offset, message.headers, message.value)
+
+    def advance(self) -> Iterator[Output]:
+        """Yield the row messages that are complete, those of a partition in order."""
+        moved = True
+        while moved:
+            moved = False
+            for engine in self._engines:
+                for output in engine.advance():
+                    moved = True
+                    if output.topic == MARKET_STATE:
+                        self._return_part(output)
+                    else:
+                        yield output
+
+    def _return_part(self, output: Output) -> None:
+        offset = self._market_offsets[output.partition]
+        self._market_offsets[output.partition] = offset + 1
+        self._engines[output.partition].apply(MARKET_STATE, offset, dict(output.headers), output.value)
+
+
+def backfill(
+    messages: Iterable[CanonicalMessage],
+    rules: Rules,
+    catalogue: Catalogue,
+    announcements: Sequence[Announcement] = (),
+    *,
+    on_tiles: Callable[[pa.Table], None] | None = None,
+) -> Iterator[Output]:
+    """Yield the row messages of a canonical log, those of a partition in order.
+
+    `messages` keep the order of each topic and partition; how these are interleaved changes
+    nothing but the memory needed. `on_tiles` is given a table (`tiles_table`) for each block of
+    tiles that closes.
+    """
+    engines = Backfill(rules, catalogue, announcements, on_tiles=on_tiles)
+    for count, message in enumerate(messages, start=1):
+        engines.apply(message)
+        if count % _MESSAGES_BETWEEN == 0:
+            yield from engines.advance()
+    yield from engines.advance()
+
+
+def rows_hash(values: Iterable[bytes]) -> str:
+    """Return the SHA-256 of a set of row messages, in any order; of repeats the first counts."""
+    first: dict[tuple[int, int, str], bytes] = {}
+    for value in values:
+        header = decode_rows(value).header
+        first.setdefault((header.row_time_ns, header.partition, header.row_id), hashlib.sha256(value).digest())
+    digest = hashlib.sha256()
+    for key in sorted(first):
+        digest.update(first[key])
+    return digest.hexdigest()
+
+
+def rows_table(value: bytes) -> pa.Table:
+    """Return a row message as a table: instrument_id, row_time_ns, quality, ages, features.
+
+    Tables of one feature set have one schema, for `pyarrow.concat_tables` and Parquet writers.
+    """
+    batch = ipc_batch(value)
+    row_time_ns = int((batch.schema.metadata or {})[b"row_time_ns"])
+    table = pa.Table.from_batches([batch]).drop_columns(["mask"]).replace_schema_metadata(None)
+    times = pa.array(np.full(len(table), row_time_ns))
+    return table.add_column(1, pa.field("row_time_ns", pa.int64(), nullable=False), times)
+
+
+def tiles_table(tiler: Tiler, start: int, stop: int, rules: Rules) -> pa.Table:
+    """Return closed base tiles [start, stop) with events: instrument_id, tile_start_ns, quantities.
+
+    An asset's tiles stand under its name; a quantity is null where it is not known or not of this
+    kind of entity.
+    """
+    names = sorted(plan.spec.name for plan in tiler.layout.series.values() if isinstance(plan.spec, TileSpec))
+    fields = [pa.field("instrument_id", pa.string()), pa.field("tile_start_ns", pa.int64())]
+    schema = pa.schema([*fields, *(pa.field(name, pa.float64()) for name in names)])
+    starts_ns = np.arange(start, stop) * rules.tile_interval_ns
+    tables = []
+    for home, space in tiler.spaces.items():
+        entities, tiles = np.nonzero(space.last_times(start, stop) >= starts_ns)
+        columns = [pa.array(np.array(space.names, dtype=object)[entities], pa.string()), pa.array(starts_ns[tiles])]
+        for name in names:
+            if tiler.layout.series[name].home == home:
+                values = space.series[name].levels[0].view(start, stop)[entities, tiles]
+                columns.append(pa.array(values, mask=np.isnan(values)))
+            else:
+                columns.append(pa.nulls(len(entities), pa.float64()))
+        tables.append(pa.table(columns, schema=schema))
+    return pa.concat_tables(tables).sort_by([("instrument_id", "ascending"), ("tile_start_ns", "ascending")])
