@@ -1,7 +1,6 @@
 """Training: log-HAR first, then a network on what log-HAR leaves.
 
 One thread, deterministic kernels, one seed: the same rows give the same bytes on the same machine.
-Targets are purged by their horizon: what the training side learns from ends before the split.
 """
 
 import copy
@@ -9,7 +8,6 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,98 +16,53 @@ from torch import Tensor
 
 from schemas.rules import PROFILES
 from schemas.tensors import HORIZON_NS, HORIZONS, QUANTILES
-from triton_models.bundle import Bundle, Size, Spec
-from triton_models.dataset import NEVER, Indices, RowTable, scaling_of
-from triton_models.export import publish
-from triton_models.har import Floats, fit, forecast, log_variance, windows_of
+from triton_models.bundle import KINDS, Bundle, Spec
+from triton_models.dataset import NEVER, Indices, RowTable, read_rows
+from triton_models.export import REPOSITORY, publish
+from triton_models.losses import losses
+from triton_models.material import DEFAULTS, Examples, Material, Options
 from triton_models.networks import Correction, Network, build
+from triton_models.pinned import pin
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and how much of it is done, in [0, 1]."""
 
-_EXCESS_LIMIT = 3.0
-_QLIKE_WEIGHT = 0.25
 _SELECTING_NS = HORIZON_NS["1h"]
 """Longer horizons have too few independent targets to choose a checkpoint by ..."""
 _LONG_WEIGHT = 0.1
 """... and networks overfit them (bars, one day: QLIKE 5 % above log-HAR's at full weight)."""
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What training may be told."""
+def train_models(
+    rows: Path,
+    *,
+    profile: str,
+    kinds: Sequence[str] = KINDS,
+    features: Sequence[str] = (),
+    repository: Path = REPOSITORY,
+    version: str = "1",
+    options: Options = DEFAULTS,
+    progress: Progress = lambda _text, _ratio: None,
+) -> list[Bundle]:
+    """Train networks on a file of rows (`foreshock backfill --rows`), on the default features or those named.
 
-    intervals: int = 32
-    size: Size = Size()
-    epochs: int = 8
-    examples: int = 12_288
-    """Examples in one epoch, drawn anew for each."""
-    batch: int = 256
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.01
-    dropout: float = 0.2
-    """Probability that an example does not get to see a modality."""
-    averaging: float = 0.98
-    """Decay of the moving average of weights, per step."""
-    patience: int = 3
-    """Epochs without a better validation loss before training ends."""
-    validation_ratio: float = 0.15
-    validation_examples: int = 4096
-    har_rows: int = 200_000
-    seed: int = 0
-
-
-DEFAULTS = Options()
-
-
-class Examples(NamedTuple):
-    """Examples on their way through a network."""
-
-    features: Tensor
-    mask: Tensor
-    age: Tensor
-    base: tuple[Tensor, Tensor, Tensor]
-    """Log-HAR: log mean (B, H), log median (B, H), steps (B, H, Q - 1)."""
-    target: Tensor
-    """(B, H): log of the realised variance that followed, NaN where not known."""
-
-
-class Material:
-    """Rows prepared for training: split, base forecasts and targets."""
-
-    def __init__(self, table: RowTable, horizons: Sequence[str], options: Options) -> None:
-        """Split by time, fit log-HAR and scaling on the first part."""
-        self.table, self.options = table, options
-        ahead = {horizon: table.ahead(horizon) for horizon in horizons}
-        times = np.sort(table.row_time_ns)
-        self.split_ns = int(times[int(len(times) * (1 - options.validation_ratio))])
-        seen = {
-            horizon: np.where(table.row_time_ns + HORIZON_NS[horizon] <= self.split_ns, target, np.nan)
-            for horizon, target in ahead.items()
-        }
-        past = np.stack([table.column(name) for name in windows_of(table.pinned.features)], axis=-1)
-        (first,) = np.nonzero(table.row_time_ns <= self.split_ns)
-        some = first[:: -(-len(first) // options.har_rows)]
-        self.har = fit(
-            windows_of(table.pinned.features),
-            past[some],
-            table.row_time_ns[some],
-            {horizon: target[some] for horizon, target in seen.items()},
+    Raises:
+        FeatureError: where the catalogue has no such feature.
+        StateError: where the rows lack a feature, or are too few.
+    """
+    table = read_rows(rows, pin(profile, features), row_interval_ns=PROFILES[profile].row_interval_ns)
+    return [
+        train(
+            table,
+            profile=profile,
+            kind=kind,
+            repository=repository,
+            version=version,
+            options=options,
+            progress=_named(kind, progress),
         )
-        self.scaling = scaling_of(table, first)
-        self.base = forecast(self.har, past, table.row_time_ns)
-        self.seen, self.ahead = _logs(seen), _logs(ahead)
-        usable = np.isfinite(self.base.median).all(-1)
-        (self.training,) = np.nonzero(usable & np.isfinite(self.seen).any(-1))
-        later = usable & np.isfinite(self.ahead).any(-1) & (table.row_time_ns > self.split_ns)
-        (validation,) = np.nonzero(later)
-        self.validation = validation[:: max(1, len(validation) // options.validation_examples)]
-
-    def examples(self, rows: Indices, targets: Floats) -> Examples:
-        """Return the examples that end at `rows`."""
-        features, mask, age = self.table.windows(rows, self.options.intervals)
-        base = tuple(_tensor(part[rows]) for part in self.base)
-        tensors = (torch.from_numpy(features), torch.from_numpy(mask), torch.from_numpy(age))
-        return Examples(*tensors, (base[0], base[1], base[2]), _tensor(targets[rows]))
+        for kind in kinds
+    ]
 
 
 def train(
@@ -157,30 +110,8 @@ def code_version() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:12]
 
 
-def log_quantiles(median: Tensor, steps: Tensor) -> Tensor:
-    """Return log quantiles (B, H, Q) from medians (B, H) and positive steps (B, H, Q - 1)."""
-    middle = QUANTILES.index(0.5)
-    below = steps[..., :middle].flip(-1).cumsum(-1).flip(-1)
-    above = steps[..., middle:].cumsum(-1)
-    median = median[..., None]
-    return torch.cat([median - below, median, median + above], dim=-1)
-
-
-def losses(examples: Examples, correction: Correction) -> Tensor:
-    """Return pinball loss in log variance plus a quarter of QLIKE (B, H), 0 where the target is not known.
-
-    QLIKE grows linearly from an excess of three on: 1 % of origins carry a third of it.
-    """
-    mean, median, steps = examples.base
-    known = torch.isfinite(examples.target)
-    target = torch.where(known, examples.target, mean)
-    error = target[..., None] - log_quantiles(median + correction.median, steps * correction.widths)
-    levels = torch.tensor(QUANTILES)
-    pinball = torch.maximum(levels * error, (levels - 1) * error).mean(-1)
-    excess = target - mean - correction.mean
-    inside = excess.clamp(max=_EXCESS_LIMIT)
-    qlike = torch.exp(inside) * (1 + excess - inside) - excess - 1
-    return torch.where(known, pinball + _QLIKE_WEIGHT * qlike, 0.0)
+def _named(kind: str, progress: Progress) -> Progress:
+    return lambda text, ratio: progress(f"{kind}: {text}", ratio)
 
 
 def _spec(material: Material, profile: str, kind: str, version: str) -> Spec:
@@ -312,15 +243,6 @@ def _report(network: Network, material: Material) -> dict[str, dict[str, float]]
                 "har_ratio_of_means": round(float(np.exp(base_excess).mean()), 6),
             }
     return report
-
-
-def _logs(targets: dict[str, Floats]) -> Floats:
-    """Return log targets (N, H)."""
-    return np.stack([log_variance(target, HORIZON_NS[name]) for name, target in targets.items()], axis=-1)
-
-
-def _tensor(values: Floats) -> Tensor:
-    return torch.from_numpy(values.astype(np.float32))
 
 
 @contextmanager

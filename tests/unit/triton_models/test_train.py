@@ -1,5 +1,6 @@
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from schemas.errors import StateError
@@ -7,8 +8,9 @@ from schemas.tensors import HORIZONS as HORIZONS_OF
 from triton_models.bundle import SPEC_FILE, WEIGHTS_FILE, Size
 from triton_models.dataset import NEVER, from_arrow
 from triton_models.har import windows_of
+from triton_models.material import Material, Options
 from triton_models.pinned import Pinned, pin
-from triton_models.train import Material, Options, train
+from triton_models.train import train, train_models
 
 QUICK = Options(intervals=8, size=Size(width=16, heads=2), epochs=2, examples=2048, batch=128, validation_examples=512)
 HORIZONS = ("5m", "1h", "1d")
@@ -95,6 +97,25 @@ def test_rows_without_a_pinned_feature_are_an_error():
     rows = pa.table({"instrument_id": ["a"], "row_time_ns": [0]})
     with pytest.raises(StateError, match="rows lack the columns spread"):
         from_arrow(rows, Pinned.of(["spread"], ["quote"]), row_interval_ns=1)
+
+
+def test_models_are_trained_from_a_file_of_rows(table, tmp_path):
+    columns = {f"bar_realised_variance_{window}": table.values[:, i] for i, window in enumerate(("5m", "1h", "1d"))}
+    rows = {"instrument_id": np.take(table.instruments, table.instrument), "row_time_ns": table.row_time_ns, **columns}
+    pq.write_table(pa.table({**rows, "age_bar": table.ages[:, 0]}), tmp_path / "rows.parquet")
+    said = []
+    (bundle,) = train_models(
+        tmp_path / "rows.parquet",
+        profile="bars",
+        kinds=("lstm",),
+        features=list(columns),
+        repository=tmp_path,
+        options=QUICK,
+        progress=lambda text, ratio: said.append((text, ratio)),
+    )
+    assert bundle.spec.features == tuple(columns)
+    assert said[0] == ("lstm: fitting log-HAR", 0.0)
+    assert said[-1] == ("lstm: epoch 2 of 2", 1.0)
 
 
 @pytest.mark.parametrize("profile", ["ticks", "bars"])
