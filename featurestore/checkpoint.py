@@ -9,7 +9,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from featurestore.layout import Starts
-from featurestore.market import MarketBook
+from featurestore.parts import MarketBook
 from featurestore.progress import TopicState
 from featurestore.spaces import Space
 from featurestore.tiles import SPAN_TILES, Series

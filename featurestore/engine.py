@@ -26,7 +26,7 @@ from featurestore.checkpoint import (
     unpack_space,
 )
 from featurestore.layout import HOMES, Starts
-from featurestore.market import Market, check_part, part_of
+from featurestore.parts import Market, check_part, part_of
 from featurestore.pending import Pending
 from featurestore.progress import Stamp, TopicProgress
 from featurestore.rowmaking import RowMaker
@@ -38,7 +38,6 @@ from schemas.batches import PROGRESS, EventBatch, decode_batch
 from schemas.forecasts import Announcement, MarketPart, decode_json, encode_json
 from schemas.rows import Rows, encode_rows, row_headers
 from schemas.topics import FEATURE_ROW, FED_BY, MARKET_STATE
-
 
 TileWatcher: TypeAlias = Callable[[Tiler, int, int], None]
 """Is given the tiles up to now, and the first and last + 1 of those that closed."""

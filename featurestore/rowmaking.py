@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurestore.layout import FeaturePlan, Home, Layout
-from featurestore.market import Market
+from featurestore.parts import Market
 from featurestore.specs import BORDER_S, Array
 from featurestore.tiler import Tiler, windowed
 from schemas import EVENTS, Rules
