@@ -70,6 +70,7 @@ class Watchdog:
         self._loop_age = loop_age
         self._joining_age = joining_age
         self._moved: dict[tuple[str, int], tuple[int, float]] = {}
+        self._silent_at = float("-inf")
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -90,10 +91,8 @@ class Watchdog:
             self._pulse.check()
             if self._loop_age() > self._stall:
                 exit_now(STUCK, f"the event loop did not run for {self._loop_age():.0f} s")
-            ends = self._ends()
-            if ends is not None and self._joining_age() > 2 * self._stall:
-                exit_now(STUCK, f"waiting for partitions for {self._joining_age():.0f} s")
-            stuck = self.stuck(self._positions(), ends, time.monotonic())
+            ends, now = self._ends(), time.monotonic()
+            stuck = self.stuck(self._positions(), ends, now) or self.outside(self._joining_age(), now)
             if stuck is not None and not self._stopped.is_set():
                 exit_now(STUCK, stuck)
 
@@ -103,6 +102,7 @@ class Watchdog:
         """Return what stands still, or None. Without the broker's answer nothing can be told."""
         if ends is None:
             self._moved.clear()
+            self._silent_at = now
             return None
         self._moved = {place: seen for place, seen in self._moved.items() if place in positions}
         for place, position in positions.items():
@@ -116,3 +116,8 @@ class Watchdog:
                     f"while the log goes to {ends[place]}"
                 )
         return None
+
+    def outside(self, joining_age: float, now: float) -> str | None:
+        """Return that the process waits for partitions for too long, the broker's own silence not counted."""
+        age = min(joining_age, now - self._silent_at)
+        return f"waiting for partitions for {age:.0f} s" if age > 2 * self._stall else None

@@ -33,3 +33,13 @@ def test_a_partition_that_was_elsewhere_meanwhile_starts_anew():
     watched.stuck({PLACE: 7}, {PLACE: 9}, 0.0)
     watched.stuck({}, {}, 50.0)
     assert watched.stuck({PLACE: 7}, {PLACE: 9}, 100.0) is None
+
+
+def test_waiting_for_partitions_counts_from_when_the_broker_answers():
+    # silent until 500 s; partitions asked for at 0 s
+    watched = watchdog()
+    assert watched.outside(119.0, 119.0) is None
+    assert watched.outside(121.0, 121.0) == "waiting for partitions for 121 s"
+    watched.stuck({}, None, 500.0)
+    assert watched.outside(501.0, 501.0) is None
+    assert watched.outside(621.0, 621.0) == "waiting for partitions for 121 s"
