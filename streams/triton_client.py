@@ -115,8 +115,8 @@ class TritonClient:
         started = time.monotonic()
         try:
             answer = await self._ask(model, arrays, deadline_seconds)
-        except InferenceError:
-            self._failed(model)
+        except InferenceError as error:
+            self._failed(model, error)
             raise
         finally:
             self._metrics[INFERENCE_INFLIGHT].dec()
@@ -125,10 +125,12 @@ class TritonClient:
         self._answered = time.monotonic()
         return answer
 
-    def _failed(self, model: Served) -> None:
+    def _failed(self, model: Served, error: InferenceError) -> None:
+        was_closed = self.breaker.is_closed
         self.breaker.fail(model.name, time.monotonic())
         self._show()
-        if not self.breaker.is_closed:
+        if was_closed and not self.breaker.is_closed:
+            LOGGER.warning("%s; the breaker is open, forecasts are fallbacks", error)
             self._troubled.set()
 
     async def load(self, name: str) -> None:
@@ -148,20 +150,21 @@ class TritonClient:
         """Send every model its canary, heal those that fail, and set the breaker. Return if all answered."""
         self.breaker.probe()
         self._show()
-        answered = all(await asyncio.gather(*(self._canary(model) for model in self.models)))
-        if answered and self.models:
+        answered = bool(self.models) and all(await asyncio.gather(*(self._canary(model) for model in self.models)))
+        if answered:
             self.breaker.close()
             self._answered = time.monotonic()
+            LOGGER.info("every model answers its canary: the breaker is closed")
         else:
             self.breaker.open()
         self._show()
-        return self.breaker.is_closed
+        return answered
 
     async def _canary(self, model: Served) -> bool:
         try:
             await self._ask(model, model.canary, CANARY_SECONDS)
         except InferenceError as error:
-            LOGGER.info("canary: %s", error)
+            LOGGER.debug("canary: %s", error)
             await self._heal(model, str(error))
             return False
         return True
@@ -177,7 +180,7 @@ class TritonClient:
             elif state not in {"READY", "LOADING"}:
                 await self.load(model.name)
         except InferenceError as error:
-            LOGGER.info("%s", error)
+            LOGGER.debug("%s", error)
 
     async def _is_up(self) -> bool:
         try:
@@ -204,9 +207,9 @@ class TritonClient:
                 model.name, inputs, model_version=model.version, client_timeout=deadline_seconds
             )
         except InferenceServerException as error:
-            text = str(error)
-            self._count(model, "deadline" if "DEADLINE_EXCEEDED" in text else "error")
-            raise InferenceError(f"{model.name}: {_first_line(text)}") from None
+            late = "DEADLINE_EXCEEDED" in str(error)
+            self._count(model, "deadline" if late else "error")
+            raise InferenceError(f"{model.name}: {_plain(error)}") from None
         answer = {name: result.as_numpy(name) for name in model.outputs}
         problem = _problem(model, answer, len(next(iter(arrays.values()))))
         self._count(model, "unusable" if problem else "ok")
@@ -227,7 +230,7 @@ class TritonClient:
         try:
             return await call
         except InferenceServerException as error:
-            raise InferenceError(f"{what}: {_first_line(str(error))}") from None
+            raise InferenceError(f"{what}: {_plain(error)}") from None
 
     def _count(self, model: Served, outcome: str) -> None:
         self._metrics[INFERENCE_REQUESTS].labels(model.name, outcome).inc()
@@ -249,5 +252,11 @@ def _problem(model: Served, answer: Mapping[str, npt.NDArray[Any] | None], rows:
     return "" if finite.any() else "no row of the answer is finite"
 
 
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0] if text.strip() else "no reason given"
+def _plain(error: InferenceServerException) -> str:
+    """Return what went wrong in one short line; the reason of a fallback must not name ports."""
+    text = str(error)
+    if "DEADLINE_EXCEEDED" in text:
+        return "no answer within the deadline"
+    if "StatusCode.UNAVAILABLE" in text and "onnect" in text:
+        return "Triton is not there"
+    return text.strip().partition("\n")[0] or "no reason given"

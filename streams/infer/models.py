@@ -101,7 +101,8 @@ def read_models(profile: str, repository: Path = REPOSITORY, *, row_interval_ns:
 def persistence(profile: str, row_interval_ns: int) -> Models:
     """Return models without a network: a horizon's variance is that of the known past windows."""
     horizons = HORIZONS[profile]
-    windows = tuple(f"realised_variance_{horizon}" for horizon in horizons)
+    prefix = "bar_" if profile == "bars" else ""
+    windows = tuple(f"{prefix}realised_variance_{horizon}" for horizon in horizons)
     fits = [_persistent(windows[:known], len(windows), horizons) for known in range(1, len(windows) + 1)]
     residuals = tuple(_SPREAD * z for z in _NORMAL)
     har = Har(
