@@ -180,6 +180,11 @@ def test_progress_comes_at_the_first_record_in_every_partition(partition):
     assert all(out.value == b"" and dict(out.headers)["record"] == b"progress" for out in outputs)
 
 
+def test_the_first_progress_comes_even_where_the_watermark_crossed_no_border(partition):
+    partition.beat(2)
+    assert progress_of(partition.normaliser.ready()) == [(p, 0, 0.0) for p in range(RULES.partitions)]
+
+
 def test_progress_comes_again_only_when_the_watermark_crosses_a_row_border(partition):
     # R    100   100.4   100.5   100.6   103.5
     # W    97.5  97.9    98.0    98.1    101.0   borders: 98 (reached exactly), 101 (99 and 100 with it)
@@ -323,8 +328,8 @@ def test_the_other_kind_of_trade_counts_once_the_first_has_gone_silent(partition
 def test_a_restored_normaliser_goes_on_as_the_one_that_was_killed():
     def feed_rest(one):
         one.offset = 3
-        one.feed(108, trade("c", 104))  # late by the watermark from before the restart
-        one.feed(108.2, trade("sum", 108.1, id=AGGREGATE))  # of another kind, by the memory from before
+        one.feed(108, trade("sum", 107.9, id=AGGREGATE))  # of another kind, by the memory from before
+        one.feed(108.2, trade("c", 104))  # late by the watermark from before the restart
         one.beat(111)
         return [(out.topic, out.partition, dict(out.headers), out.value) for out in one.normaliser.flush()]
 
