@@ -81,12 +81,14 @@ class Models(NamedTuple):
 def read_models(profile: str, repository: Path = REPOSITORY, *, row_interval_ns: int | None = None) -> Models:
     """Read the newest bundle of each network of a profile; without bundles, persistence is all there is.
 
-    Raises StateError where the networks do not read the same tensors, or one of them is missing.
+    So it is where rows come at another interval (None: the profile's) than the networks were
+    trained for. Raises StateError where the networks do not read the same tensors, or one is missing.
     """
+    interval_ns = row_interval_ns or PROFILES[profile].row_interval_ns
     found = {expert: _newest(repository / f"{expert}-{profile}") for expert in NETWORKS}
     bundles = {expert: bundle for expert, bundle in found.items() if bundle is not None}
-    if not bundles:
-        return persistence(profile, row_interval_ns or PROFILES[profile].row_interval_ns)
+    if not bundles or any(bundle.spec.row_interval_ns != interval_ns for bundle in bundles.values()):
+        return persistence(profile, interval_ns)
     if len(bundles) < len(NETWORKS):
         missing = next(expert for expert in NETWORKS if expert not in bundles)
         raise StateError(f"{repository / missing}-{profile}: no bundle; `foreshock train` writes both networks")

@@ -26,6 +26,8 @@ LOW_ROWS = 2 * BATCH_ROWS
 """Reading of rows stops above HIGH waiting forecasts and goes on below LOW."""
 START_SECONDS = 20.0
 """How long the first forecasts wait for a Triton that is there but still loads."""
+MOST_RECALLED = 100_000
+"""Without a checkpoint, so many of our last forecasts are read again; what is before them ranks no width."""
 MOST_DEADLINES = 16
 """A request that catches up many intervals may take so many deadlines at most."""
 
@@ -86,7 +88,7 @@ class InferStage:
             if message.value is not None:
                 forecaster.take_calibration(decode_json(message.value, Calibration))
         tail = {partition: forecaster.output_offset}
-        for message in read_topic(settings, FORECAST, partitions=[partition], start=tail):
+        for message in read_topic(settings, FORECAST, partitions=[partition], start=tail, last=MOST_RECALLED):
             forecaster.output_offset = message.offset + 1
             if message.value is not None:
                 forecaster.recall(decode_json(message.value, Forecast))
@@ -154,7 +156,7 @@ class InferStage:
     async def _ask(self, batch: Batch) -> tuple[Answers, str]:
         """Ask both networks at once, with one deadline; without all answers there are none."""
         if not self._served:
-            return {}, "no model bundle"
+            return {}, "no model bundle for these rows"
         if not batch.asked:
             return {}, ""
         deadline = self._outlet.settings.inference_deadline_seconds * min(batch.intervals, MOST_DEADLINES)
