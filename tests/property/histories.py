@@ -34,6 +34,8 @@ class Chaos:
     checkpoint: float = 0.2
     flush: float = 0.3
     batch_events: int = 3
+    crashes: int = 12
+    """No more than so many of one partition: a history ends."""
 
 
 CALM = Chaos()
@@ -70,8 +72,9 @@ def ingest(log: RawLog, rules: Rules, seed: int, chaos: Chaos) -> Log:
         _flush(worker, key, canonical, draw, chaos, saved, at_end=worker.position == len(log[key]))
         if worker.zombie_steps < 0 and draw.random() < chaos.crash:
             workers[key] = _depose(worker, draw, chaos)
-            state = NormaliserState.decode(saved[key]) if key in saved else None
-            successor = Normaliser(*key, rules, batch, state)
+            successor = Normaliser(*key, rules, batch)
+            if key in saved:
+                successor.restore(NormaliserState.decode(saved[key]))
             workers[key].append(_Ingest(successor, successor.next_offset))
         busy = [k for k in busy if any(w.position < len(log[k]) for w in workers[k] if w.zombie_steps < 0)]
     return canonical
@@ -160,6 +163,7 @@ class Featurizer:
         self.draw = random.Random(f"featurize {seed}")
         self.out = Featurized()
         self.saved: dict[int, tuple[dict[str, int], bytes]] = {}
+        self.crashes = {p: chaos.crashes for p in range(rules.partitions)}
         self.workers = {p: [self._start(p)] for p in range(rules.partitions)}
 
     def run(self) -> Featurized:
@@ -173,9 +177,13 @@ class Featurizer:
                 continue
             worker.zombie_steps -= worker.zombie_steps > 0
             idle = 0 if self._step(partition, worker) else idle + 1
-            if worker.zombie_steps < 0 and self.draw.random() < self.chaos.crash:
+            if self._dies(partition, worker):
                 self._crash(partition, worker)
         return self.out
+
+    def _dies(self, partition: int, worker: _Featurize) -> bool:
+        in_charge = worker.zombie_steps < 0 and worker in self.workers[partition]
+        return in_charge and self.crashes[partition] > 0 and self.draw.random() < self.chaos.crash
 
     def _start(self, partition: int) -> _Featurize:
         resume, blob = self.saved.get(partition, ({}, None))
@@ -196,7 +204,7 @@ class Featurizer:
         if topic and self.draw.random() < 0.5:
             return True
         outputs = worker.engine.advance()
-        dies = worker.zombie_steps < 0 and self.draw.random() < self.chaos.crash
+        dies = self._dies(partition, worker)
         sent = outputs[: self.draw.randrange(len(outputs) + 1)] if dies else outputs
         for output in sent:
             self._send(output)
@@ -208,8 +216,7 @@ class Featurizer:
         return bool(topic or outputs or dies)
 
     def _crash(self, partition: int, worker: _Featurize) -> None:
-        if worker not in self.workers[partition]:
-            return
+        self.crashes[partition] -= 1
         self.workers[partition].remove(worker)
         if self.draw.random() < self.chaos.zombie:
             worker.zombie_steps = self.draw.randrange(1, 30)

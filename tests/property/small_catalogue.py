@@ -4,7 +4,7 @@ import numpy as np
 from world import MS
 
 from featurestore.catalogue import Catalogue
-from featurestore.specs import DerivedSpec, FeatureSpec, TileSpec
+from featurestore.specs import DerivedSpec, FeatureSpec, TileSpec, reduction
 
 
 def _tile(name, record, function, inputs, *, combine=None, carry_ns=0, scope="own"):
@@ -27,7 +27,7 @@ def _derived(name, function, inputs, window_tiles, *, combine=None, market=False
         name=name,
         inputs=inputs,
         window_tiles=window_tiles,
-        function=function,
+        function=reduction(function, name),
         plain=function,
         version="1",
         combine=combine,
@@ -41,7 +41,7 @@ def feature(quantity, window_ns, function, inputs, *, records=(), version="1"):
         quantity=quantity,
         window_ns=window_ns,
         inputs=inputs,
-        function=function,
+        function=reduction(function, quantity),
         plain=function,
         version=version,
         records=records,
