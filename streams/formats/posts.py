@@ -1,8 +1,8 @@
 """News and social posts: plain JSON, or one RSS item or Atom entry as XML; scored by VADER.
 
-JSON: `text` or `title` (or both), and what is known of `id`, `url`, `published`, `feed`, under the
-usual names. A post that mentions assets gives a score for each of them, one that mentions none a
-score that concerns all.
+JSON: `text` or `title` (or both), and what is known of `id`, `url` and `published`, under the usual
+names. A post gives a score for each of the `assets` that its feed names, or else that its text
+mentions; one that mentions none gives a score that concerns all.
 
 Hutto and Gilbert 2014, "VADER: a parsimonious rule-based model for sentiment analysis".
 """
@@ -12,10 +12,11 @@ import html
 import re
 from functools import cache
 from itertools import islice
-from typing import Any
+from typing import Annotated, Any
 from xml.etree import ElementTree as ET
 
 import msgspec
+from msgspec import Meta
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from schemas import DecodeError, Event, LeftOut, Score
@@ -67,6 +68,7 @@ class Post(msgspec.Struct, frozen=True, gc=False):
     published_at: int | float | str | None = None
     created_at: int | float | str | None = None
     timestamp: int | float | str | None = None
+    assets: Annotated[list[Annotated[str, Meta(pattern="^[A-Z0-9]{1,20}$")]], Meta(max_length=50)] | None = None
 
 
 _POST = msgspec.json.Decoder(Post)
@@ -94,7 +96,7 @@ def decode(value: bytes, source: str) -> list[Event] | LeftOut:
             score=sentiment,
             words=words,
         )
-        for asset in assets_in(text) or [ANY_ASSET]
+        for asset in sorted(set(post.assets or ())) or assets_in(text) or [ANY_ASSET]
     ]
 
 

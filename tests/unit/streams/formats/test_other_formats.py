@@ -157,6 +157,13 @@ def test_a_post_is_scored_for_each_asset_that_it_mentions():
     assert all(score.score < -0.8 and score.words == 7 for score in scores)
 
 
+def test_assets_that_the_feed_names_go_before_those_in_the_text():
+    scores = posts.decode(b'{"text": "BTC and ETH", "assets": ["TON", "ADA", "TON"]}', "x")
+    assert [score.instrument_id for score in scores] == ["ADA", "TON"]
+    (score,) = posts.decode(b'{"text": "BTC", "assets": []}', "x")
+    assert score.instrument_id == "BTC"
+
+
 def test_a_post_of_no_asset_concerns_all():
     (score,) = posts.decode(b'{"text": "markets rally, great gains"}', "x")
     assert isinstance(score, Score)
@@ -181,6 +188,10 @@ def test_feed_entries(entry):
     [
         (b'{"published": 1}', "$: expected a title or a text, got neither"),
         (b'{"text": "<p></p>"}', "$: expected a title or a text, got neither"),
+        (
+            b'{"text": "x", "assets": ["a:b"]}',
+            "$.assets[0]: expected `str` matching regex '^[A-Z0-9]{1,20}$', got 'a:b'",
+        ),
         (b'{"text": 5}', "$.text: expected `str | null`, got `int`"),
         (b'{"text": "x", "published": "yesterday"}', "$.published: expected a time"),
         (b'{"text": "x", "published": -5}', "$.published: expected a time between 1970 and 2100, got -5"),
