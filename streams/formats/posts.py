@@ -145,7 +145,7 @@ def _read_xml(value: bytes) -> Post:
         found = "".join(element.itertext()).strip() or element.get("href", "")
         if name and found:
             fields.setdefault(name, found)
-    return Post(**fields)
+    return msgspec.convert(fields, Post)
 
 
 def _local(tag: str) -> str:
