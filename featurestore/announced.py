@@ -25,19 +25,31 @@ class FeatureSets:
     Without any, the whole catalogue is in force from the beginning.
     """
 
-    def __init__(self, catalogue: Catalogue, rules: Rules, announcements: Sequence[Announcement]) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        rules: Rules,
+        announcements: Sequence[Announcement],
+        current: Announcement | None = None,
+    ) -> None:
+        """Take the announcements; `current` is the one in force, None the first of them."""
         self._catalogue = catalogue
         self._rules = rules
         self._plotter = Plotter(catalogue, rules)
         self._sets = [announcement_of(catalogue)] if not announcements else []
         self._current = 0
         for announcement in announcements:
-            self.add(announcement)
+            self._append(announcement)
         if self._sets[0].border_ns != 0:
             raise StateError(
                 f"the first announced feature set begins at {self._sets[0].border_ns}, not at 0: "
                 "read ops.model.v1 from its beginning"
             )
+
+        if current is not None:
+            self._current = self._place(current)
+        for announcement in self._sets[self._current :]:
+            self._features(announcement)
 
     @property
     def current(self) -> Announcement:
@@ -49,7 +61,12 @@ class FeatureSets:
         """Return the set that follows, where one is announced."""
         return self._sets[self._current + 1] if self._current + 1 < len(self._sets) else None
 
-    def add(self, announcement: Announcement) -> bool:
+    def add(self, announcement: Announcement) -> None:
+        """Take one more announcement; raises StateError where the code has not what it says."""
+        if self._append(announcement):
+            self._features(announcement)
+
+    def _append(self, announcement: Announcement) -> bool:
         """Take one more announcement; return whether it counts."""
         if self._sets and announcement.border_ns <= self._sets[-1].border_ns:
             return False
@@ -61,15 +78,13 @@ class FeatureSets:
         self._sets.append(announcement)
         return True
 
-    def resume(self, current: Announcement, closed_ns: int) -> None:
-        """Make the set of a checkpoint the one in force; raises StateError where it is not known."""
+    def _place(self, current: Announcement) -> int:
         if current not in self._sets:
             raise StateError(
                 f"the checkpoint has feature set {current.feature_set_id} from {current.border_ns}, which "
                 "was not announced: start with the announcements of its log, or from no checkpoint"
             )
-        self._current = self._sets.index(current)
-        self.check_next(closed_ns)
+        return self._sets.index(current)
 
     def check_next(self, closed_ns: int) -> None:
         """Raise StateError where the next set should have been in force already."""

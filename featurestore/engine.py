@@ -78,12 +78,17 @@ class PartitionEngine:
         rules: Rules,
         catalogue: Catalogue,
         announcements: Sequence[Announcement] = (),
+        *,
+        blob: bytes | None = None,
     ) -> None:
+        """Begin with an empty state, or with that of a checkpoint's `blob`."""
+        state = None if blob is None else decode_state(blob, rules.rules_id, partition)
         self.partition = partition
         self._rules = rules
-        self._sets = FeatureSets(catalogue, rules, announcements)
+        self._sets = FeatureSets(catalogue, rules, announcements, None if state is None else state.announcement)
+        topics = {} if state is None else state.topics
         self._topics = {
-            topic: TopicProgress(topic, rules.raw_partitions[raw])
+            topic: TopicProgress(topic, rules.raw_partitions[raw], topics.get(topic))
             for topic, raw in FED_BY.items()
             if raw in rules.raw_partitions
         }
@@ -91,9 +96,12 @@ class PartitionEngine:
         for spec in catalogue.tiles:
             fields.setdefault(spec.record, set()).update(spec.inputs)
         self._pending = Pending({record: sorted(names) for record, names in fields.items()})
-        self._closing: _Closing | None = None
         self._early_parts: list[tuple[int, MarketPart]] = []
-        self._market_resume = 0
+        self._market_resume = 0 if state is None else state.market_resume
+        self._closing: _Closing | None = None
+        if state is not None and state.tiles is not None:
+            self._sets.check_next(state.tiles.closed * rules.tile_interval_ns)
+            self._closing = _Closing.restored(state.tiles, partition, rules, self._sets)
         self._watcher: TileWatcher | None = None
 
     @classmethod
@@ -106,19 +114,7 @@ class PartitionEngine:
         announcements: Sequence[Announcement] = (),
     ) -> "PartitionEngine":
         """Return the engine of a checkpoint; raises StateError where it does not fit."""
-        state = decode_state(blob, rules.rules_id, partition)
-        engine = cls(partition, rules, catalogue, announcements)
-        if set(state.topics) - set(engine._topics):
-            raise StateError(f"the checkpoint has unknown topics {sorted(state.topics)}: delete it and rebuild")
-        for topic, topic_state in state.topics.items():
-            raw_partitions = rules.raw_partitions[FED_BY[topic]]
-            engine._topics[topic] = TopicProgress(topic, raw_partitions, topic_state)
-        engine._market_resume = state.market_resume
-        closed_ns = 0 if state.tiles is None else state.tiles.closed * rules.tile_interval_ns
-        engine._sets.resume(state.announcement, closed_ns)
-        if state.tiles is not None:
-            engine._closing = _Closing.restored(state.tiles, partition, rules, engine._sets)
-        return engine
+        return cls(partition, rules, catalogue, announcements, blob=blob)
 
     @property
     def resume(self) -> dict[str, int]:
@@ -161,8 +157,8 @@ class PartitionEngine:
 
     def announce(self, announcement: Announcement) -> None:
         """Take a new feature set from its border on; raises StateError where that has passed."""
-        if self._sets.add(announcement):
-            self._sets.check_next(self.closed_ns or 0)
+        self._sets.add(announcement)
+        self._sets.check_next(self.closed_ns or 0)
 
     def apply(self, topic: str, offset: int, headers: Mapping[str, bytes], value: bytes | None) -> None:
         """Take in one message of this partition.
@@ -332,10 +328,19 @@ class _Closing:
         """Return the number of closed row borders without their row."""
         return max(0, (self.head * self._tile_ns - self.row_border_ns) // self._rules.row_interval_ns)
 
+    @property
+    def _writable(self) -> int:
+        """Return the number of closed row borders that belong to the feature set in force."""
+        step = self._rules.row_interval_ns
+        closed_ns = self.head * self._tile_ns
+        if self._sets.next is not None:
+            closed_ns = min(closed_ns, self._sets.next.border_ns - step)
+        return (closed_ns - self.row_border_ns) // step
+
     def write_rows(self) -> list[Output]:
         """Return the rows of all closed borders up to which the market is known."""
-        count = self.backlog
-        if not count:
+        count = self._writable
+        if count <= 0:
             return []
         self.market.merge(self.head)
         first = self.row_border_ns // self._tile_ns + self._row_tiles - 1
@@ -361,7 +366,7 @@ class _Closing:
         if following is not None:
             border = following.border_ns // self._tile_ns
             written = self.row_border_ns + self._rules.row_interval_ns >= following.border_ns
-            if head == border and head < target and written:
+            if head == border and written:
                 self._follow()
                 return True
             target = min(target, max(border, head))
