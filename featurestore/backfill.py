@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from featurestore.catalogue import Catalogue
-from featurestore.engine import Output, PartitionEngine
+from featurestore.engine import Output, PartitionEngine, TileWatcher
+from featurestore.layout import HOMES, Home
 from featurestore.specs import TileSpec
 from featurestore.tiler import Tiler
 from schemas import Rules
@@ -51,7 +52,7 @@ class Backfill:
         self._market_offsets = [0] * rules.partitions
         if on_tiles is not None:
             for engine in self._engines:
-                engine.watch_tiles(lambda tiler, start, stop: on_tiles(tiles_table(tiler, start, stop, rules)))
+                engine.watch_tiles(_watcher(on_tiles, rules, engine.partition))
 
     def apply(self, message: CanonicalMessage) -> None:
         """Take in one message; raises DecodeError for bytes that are none."""
@@ -123,7 +124,17 @@ def rows_table(value: bytes) -> pa.Table:
     return table.add_column(1, pa.field("row_time_ns", pa.int64(), nullable=False), times)
 
 
-def tiles_table(tiler: Tiler, start: int, stop: int, rules: Rules) -> pa.Table:
+def _watcher(on_tiles: Callable[[pa.Table], None], rules: Rules, partition: int) -> TileWatcher:
+    # Events of "*" are in every partition; their tiles are told once.
+    homes = HOMES if partition == 0 else tuple(home for home in HOMES if home != "all")
+
+    def watch(tiler: Tiler, start: int, stop: int) -> None:
+        on_tiles(tiles_table(tiler, start, stop, rules, homes))
+
+    return watch
+
+
+def tiles_table(tiler: Tiler, start: int, stop: int, rules: Rules, homes: tuple[Home, ...] = HOMES) -> pa.Table:
     """Return closed base tiles [start, stop) with events: instrument_id, tile_start_ns, quantities.
 
     An asset's tiles stand under its name; a quantity is null where it is not known or not of this
@@ -134,7 +145,8 @@ def tiles_table(tiler: Tiler, start: int, stop: int, rules: Rules) -> pa.Table:
     schema = pa.schema([*fields, *(pa.field(name, pa.float64()) for name in names)])
     starts_ns = np.arange(start, stop) * rules.tile_interval_ns
     tables = []
-    for home, space in tiler.spaces.items():
+    for home in homes:
+        space = tiler.spaces[home]
         entities, tiles = np.nonzero(space.last_times(start, stop) >= starts_ns)
         columns = [pa.array(np.array(space.names, dtype=object)[entities], pa.string()), pa.array(starts_ns[tiles])]
         for name in names:
