@@ -1,6 +1,5 @@
 """`foreshock train` and `foreshock model`: bundles and how they are made."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.triton import REPOSITORY
+from streams.settings import Settings
 
 app = typer.Typer(help="Models: list.", no_args_is_help=True)
 
@@ -16,12 +16,15 @@ app = typer.Typer(help="Models: list.", no_args_is_help=True)
 @app.command(name="list")
 def list_models() -> None:
     """Print the bundles that Triton is given."""
-    from triton_models.bundle import read_bundle
+    from triton_models.bundle import read
+    from triton_models.export import versions
 
     table = Table("model", "version", "profile", "features", "hash", title="Bundles")
-    for folder in sorted(REPOSITORY.glob("*/[0-9]*")):
-        bundle = read_bundle(folder)
-        table.add_row(bundle.name, bundle.version, bundle.profile, str(len(bundle.features)), bundle.hash[:12])
+    for model in sorted(path.parent for path in REPOSITORY.glob("*/config.pbtxt")):
+        for version in versions(model):
+            bundle = read(version)
+            spec = bundle.spec
+            table.add_row(spec.name, spec.version, spec.profile, str(len(spec.features)), bundle.hash[:12])
     Console().print(table)
 
 
@@ -34,5 +37,4 @@ def train(
     """Train log-HAR, the LSTM and the Performer, and write their bundles."""
     from streams.training import train_profile
 
-    os.environ.setdefault("OMP_NUM_THREADS", "2")
-    train_profile(profile, data, out, seed, Console(stderr=True))
+    train_profile(profile, data or Settings.from_environment().data / "ohlcv_mit", out, seed, Console(stderr=True))
