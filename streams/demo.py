@@ -14,15 +14,17 @@ from deploy.ports import free_ports, is_free
 from deploy.stack import default_folder, private_stack
 from schemas.errors import StackError
 from schemas.metrics import EVENTS_RECEIVED, FRAMES, OFFSET_LAG
-from schemas.topics import RAW_TOPICS
+from schemas.topics import EVENT_TOPICS, FEATURE_ROW, FORECAST, MARKET_STATE, RAW_TOPICS
 from streams.kafka import consumer, partition_counts
 from streams.pipeline import prepare
 from streams.report import Report, make_report
 from streams.run import Piece, Supervisor, foreshock, stage_pieces
-from streams.scrape import Samples, by_label, scrape, total
+from streams.scrape import Samples, by_label, reads_all, scrape, total
 from streams.settings import Settings
 from streams.watch import Watch
 
+READ = (*EVENT_TOPICS, MARKET_STATE, FEATURE_ROW, FORECAST)
+"""Topics that the stages read: a run begins when each partition of them has its reader."""
 QUIET_SECONDS = 3.0
 """So long nothing may come, with no lag anywhere, before a run counts as done."""
 PATIENCE_SECONDS = 120.0
@@ -106,7 +108,7 @@ class Demo:
 
     def _wait_for_stages(self, supervisor: Supervisor, watch: Watch, ports: Sequence[int], draw: Draw) -> None:
         give_up = time.monotonic() + PATIENCE_SECONDS
-        while scrape(ports) is None:
+        while not reads_all(scrape(ports), READ, self._settings.partitions):
             supervisor.look()
             draw(self._situation, watch)
             if time.monotonic() > give_up:

@@ -20,6 +20,11 @@ LOGGER = logging.getLogger("foreshock.kafka")
 DEADLINE_SECONDS = 20.0
 """How long to wait for an answer of the broker to a question about topics."""
 _BATCH = 1_000
+_ELECTING = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+)
 
 
 class DeliveryError(ForeshockError):
@@ -195,11 +200,24 @@ def watermarks(settings: Settings, topic: str) -> dict[int, tuple[int, int]]:
     reader = consumer(settings, "foreshock-reader")
     try:
         return {
-            partition: reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=DEADLINE_SECONDS)
+            partition: _watermarks(reader, TopicPartition(topic, partition))
             for partition in range(partition_counts(settings, [topic])[topic])
         }
     finally:
         reader.close()
+
+
+def _watermarks(reader: Consumer, place: TopicPartition) -> tuple[int, int]:
+    """A partition of a new topic has no leader for a moment after the topic is there."""
+    give_up = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        try:
+            return reader.get_watermark_offsets(place, timeout=DEADLINE_SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() not in _ELECTING or time.monotonic() > give_up:
+                problem = f"{place.topic}[{place.partition}]: its offsets cannot be read: {error.args[0].str()}"
+                raise StateError(problem) from None
+            time.sleep(0.05)
 
 
 def read_topic(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from schemas.metrics import Metric
+from schemas.metrics import OFFSET_LAG, Metric
 from streams.metrics_server import LOOPBACK
 
 _TIMEOUT_SECONDS = 2.0
@@ -42,3 +42,13 @@ def by_label(samples: Samples, metric: Metric, label: str) -> Counter[str]:
 def total(samples: Samples, metric: Metric) -> float:
     """Return the sum of a metric over all labels."""
     return sum(value for (name, _), value in samples.items() if name == metric.name)
+
+
+def reads_all(samples: Samples | None, topics: Iterable[str], partitions: int) -> bool:
+    """Return whether every partition of `topics` has a reader that knows its lag."""
+    if samples is None:
+        return False
+    known = {
+        (dict(labels)["topic"], dict(labels)["partition"]) for name, labels in samples if name == OFFSET_LAG.name
+    }
+    return all((topic, str(partition)) in known for topic in topics for partition in range(partitions))
