@@ -156,7 +156,8 @@ def _outer(partitions: int) -> list[Topic]:
         return Topic(
             name=name,
             meaning=meaning,
-            key="instrument_id",
+            # Compaction keeps the last of each key: calibration has one state a horizon.
+            key="instrument_id|horizon" if name == CALIBRATION else "instrument_id",
             content="json",
             records=(record,),
             partitions=partitions,

@@ -1,5 +1,7 @@
 """What a run needs before its first record: topics, an announced feature set, a producer."""
 
+from typing import cast
+
 from confluent_kafka import Producer
 
 from featurestore.catalogue import Catalogue
@@ -7,6 +9,7 @@ from schemas.forecasts import Announcement
 from streams.announcements import announce
 from streams.kafka import create_topics, producer_config
 from streams.settings import Settings
+from streams.sources.replay import Producer as RawProducer
 
 
 def prepare(settings: Settings) -> Announcement:
@@ -15,6 +18,6 @@ def prepare(settings: Settings) -> Announcement:
     return announce(settings, Catalogue.discover(settings.rules))
 
 
-def raw_producer(settings: Settings) -> Producer:
+def raw_producer(settings: Settings) -> RawProducer:
     """Return the producer of the raw topics."""
-    return Producer(producer_config(settings, "foreshock-replay"))
+    return cast("RawProducer", Producer(producer_config(settings, "foreshock-replay")))

@@ -1,7 +1,6 @@
 """The summary of a run: one screen, and the same as JSON."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 from rich.console import Group, RenderableType
@@ -162,5 +161,4 @@ def _ratio(mean: Mapping[str, float], base: Mapping[str, float], name: str) -> s
 
 def to_json(report: Report) -> bytes:
     """Return the report as indented JSON."""
-    encoded: Any = msgspec.json.encode(report)
-    return msgspec.json.format(encoded, indent=1) + b"\n"
+    return bytes(msgspec.json.format(msgspec.json.encode(report), indent=1)) + b"\n"

@@ -26,7 +26,7 @@ def scrape(ports: Iterable[int]) -> Samples | None:
             return None
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
-                samples[sample.name, tuple(sorted(sample.labels.items()))] += sample.value
+                samples[sample.name, tuple(sorted(sample.labels.items()))] += int(sample.value)
     return samples
 
 
@@ -48,7 +48,5 @@ def reads_all(samples: Samples | None, topics: Iterable[str], partitions: int) -
     """Return whether every partition of `topics` has a reader that knows its lag."""
     if samples is None:
         return False
-    known = {
-        (dict(labels)["topic"], dict(labels)["partition"]) for name, labels in samples if name == OFFSET_LAG.name
-    }
+    known = {(dict(labels)["topic"], dict(labels)["partition"]) for name, labels in samples if name == OFFSET_LAG.name}
     return all((topic, str(partition)) in known for topic in topics for partition in range(partitions))

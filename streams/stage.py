@@ -109,8 +109,10 @@ class Stage(Protocol):
 
     name: str
     """Consumer group, metric label, and prefix of the checkpoint topic (`<name>-checkpoint-changelog`)."""
-    topics: tuple[str, ...]
-    """Input topics, all with the same number of partitions."""
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Input topics, all with the same number of partitions."""
 
     async def started(self, outlet: Outlet) -> None:
         """Keep `outlet`; called once, before anything is assigned."""

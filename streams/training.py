@@ -24,7 +24,8 @@ MARKET_INTENSITY = 0.2
 
 def train_profile(profile: str, data: Path | None, out: Path, seed: int, console: Console) -> None:
     """Train and publish both networks of a profile; raises ForeshockError."""
-    from triton_models.train import Options, train_models
+    from triton_models.material import Options
+    from triton_models.train import train_models
 
     if profile not in PROFILES:
         raise SettingsError(f"--profile: expected {' or '.join(PROFILES)}, got {profile!r}")

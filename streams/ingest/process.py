@@ -10,8 +10,9 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as ConfluentMessage
@@ -35,6 +36,8 @@ _OUTPUT_LIMIT = 20_000
 _REREADS_BEFORE_A_HOLE = 3
 _METER_SECONDS = 0.5
 _QUEUE_KBYTES = 32 << 10
+
+_Answer = TypeVar("_Answer")
 
 Place = tuple[str, int]
 """A raw topic and a partition."""
@@ -245,10 +248,10 @@ class Ingest:
     # Assignment; called within `consume`.
 
     def _assigned(self, reader: Consumer, partitions: list[TopicPartition]) -> None:
-        saved = self._checkpoints() if partitions else {}
+        saved = _patiently(self._checkpoints) if partitions else {}
         for partition in partitions:
             place = (partition.topic, partition.partition)
-            low, high = reader.get_watermark_offsets(partition, timeout=DEADLINE_SECONDS)
+            low, high = _patiently(partial(reader.get_watermark_offsets, partition, timeout=DEADLINE_SECONDS))
             normaliser = self._restored(place, saved.get(place), low, high)
             self._normalisers[place] = normaliser
             partition.offset = normaliser.next_offset
@@ -353,6 +356,20 @@ def run_ingest(settings: Settings, *, live: bool = False) -> None:
         exit_now(1, "ingest failed", error)
     watchdog.stop()
     server.close()
+
+
+def _patiently(ask: Callable[[], _Answer]) -> _Answer:
+    """Return the broker's answer; asks again while a partition is between two leaders."""
+    give_up = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if not error.args[0].retriable() and error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+                raise
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.1)
 
 
 def _key(place: Place) -> bytes:
