@@ -1,7 +1,6 @@
 """The command line: `foreshock --help`."""
 
 import sys
-from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -35,15 +34,8 @@ app.add_typer(models.app, name="model")
 
 
 @app.command()
-def settings(
-    markdown: Annotated[bool, typer.Option("--markdown", help="As a Markdown table, for the README.")] = False,
-) -> None:
+def settings() -> None:
     """List every setting: its variable, default, unit and meaning."""
-    if markdown:
-        typer.echo("| variable | default | unit | meaning |\n|---|---|---|---|")
-        for row in describe():
-            typer.echo(f"| {' | '.join(cell.replace('|', ', ') for cell in row)} |")
-        return
     table = Table("variable", "default", "unit", "meaning", title="Settings, read once from the environment")
     for row in describe():
         table.add_row(*row)

@@ -1,6 +1,7 @@
 """Generated documents equal what is committed, and every declaration is where readers look."""
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -10,6 +11,7 @@ from schemas.asyncapi import asyncapi, json_schemas, write
 from schemas.metrics import METRICS
 from schemas.rules import TICKS
 from schemas.topics import topics
+from streams.documents import generated
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "deploy" / "docs"
@@ -18,7 +20,7 @@ DOCS = ROOT / "deploy" / "docs"
 def test_committed_documents_equal_the_generated_ones(tmp_path):
     for path in write(tmp_path, TICKS):
         committed = DOCS / path.relative_to(tmp_path)
-        assert committed.read_text() == path.read_text(), f"run: python -m schemas.asyncapi {DOCS.relative_to(ROOT)}"
+        assert committed.read_text() == path.read_text(), "run python -m streams.documents"
 
 
 def test_no_document_is_left_over(tmp_path):
@@ -63,3 +65,19 @@ def test_metric_names_are_what_prometheus_expects():
         assert not metric.name.endswith(("_ms", "_us", "_count", "_sum"))
         assert metric.meaning.endswith(".")
     assert len({metric.name for metric in METRICS}) == len(METRICS)
+
+
+def test_generated_parts_of_the_documents_are_up_to_date():
+    for path, text in generated().items():
+        assert path.read_text() == text, f"{path.name}: run python -m streams.documents"
+
+
+def test_every_folder_says_what_it_holds_in_at_most_40_lines():
+    for folder in ("schemas", "featurestore", "triton_models", "streams", "deploy"):
+        lines = (ROOT / folder / "README.md").read_text().splitlines()
+        assert 0 < len(lines) <= 40, folder
+
+
+def test_links_of_the_readme_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / target).exists(), target

@@ -1,0 +1,67 @@
+"""The generated parts of the documents: settings in the README, pages of topics and metrics.
+
+`python -m streams.documents` writes them; a test holds what is committed against what this makes.
+"""
+
+from pathlib import Path
+
+from deploy.cache import CHECKOUT
+from schemas.asyncapi import write as write_schemas
+from schemas.metrics import METRICS
+from schemas.rules import TICKS
+from schemas.topics import topics
+from streams.settings import describe
+
+_BEGIN, _END = "<!-- settings -->", "<!-- end of settings -->"
+
+
+def generated(checkout: Path = CHECKOUT) -> dict[Path, str]:
+    """Return the text of every file with a generated part."""
+    readme = checkout / "README.md"
+    docs = checkout / "deploy" / "docs"
+    return {
+        readme: _with_settings(readme.read_text()),
+        docs / "topics.md": _page("Topics", "schemas/topics.py", topics_table()),
+        docs / "metrics.md": _page("Metrics", "schemas/metrics.py", metrics_table()),
+    }
+
+
+def settings_table() -> str:
+    """Return the settings as a Markdown table."""
+    return _table(("variable", "default", "unit", "meaning"), describe())
+
+
+def topics_table() -> str:
+    """Return the topics as a Markdown table."""
+    rows = []
+    for topic in topics(TICKS).values():
+        kept = "the last of each key" if topic.compacted else "for ever"
+        records = ", ".join(topic.records)
+        rows.append((f"`{topic.name}`", topic.meaning, topic.key, topic.content, records, str(topic.partitions), kept))
+    return _table(("topic", "meaning", "key", "content", "records", "partitions", "kept"), rows)
+
+
+def metrics_table() -> str:
+    """Return the metrics as a Markdown table."""
+    rows = [(f"`{metric.name}`", metric.kind, ", ".join(metric.labels), metric.meaning) for metric in METRICS]
+    return _table(("metric", "kind", "labels", "meaning"), rows)
+
+
+def _with_settings(readme: str) -> str:
+    before, _, rest = readme.partition(_BEGIN)
+    return f"{before}{_BEGIN}\n\n{settings_table()}\n{_END}{rest.partition(_END)[2]}"
+
+
+def _page(title: str, source: str, table: str) -> str:
+    return f"# {title}\n\nMade from `{source}` by `python -m streams.documents`.\n\n{table}"
+
+
+def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [columns, tuple("---" for _ in columns), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', ', ') for cell in line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    for path, text in generated().items():
+        path.write_text(text)
+    write_schemas(CHECKOUT / "deploy" / "docs", TICKS)
