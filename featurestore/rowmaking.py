@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featurestore.layout import FeaturePlan, Home, Layout
+from featurestore.layout import NO_START, FeaturePlan, Home, Layout, Source
 from featurestore.parts import Market
 from featurestore.specs import BORDER_S, Array
 from featurestore.tiler import Tiler, windowed
@@ -17,6 +18,9 @@ from schemas.rules import SECOND_NS
 _MOST_VALUES = 1 << 18
 _WARMING = np.uint32(1 << QUALITY.index("warming"))
 _READER: Home = "instrument"
+
+_Chosen: TypeAlias = NDArray[np.int64] | None
+"""Indices of the instruments that are asked for; None: all of them."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class RowMaker:
             groups.setdefault((plan.level, plan.tiles, plan.sees_market), []).append(plan)
         self._groups = [_Group(*key, tuple(plans)) for key, plans in sorted(groups.items())]
         self._cache: dict[tuple[int, int, bool], tuple[int, int, Array]] = {}
+        self._joined = [plan for plan in layout.features if plan.start_ns > NO_START]
         self._longest_ns = max((plan.tiles * layout.levels_ns[plan.level] for plan in layout.features), default=0)
 
     def listed(self, tiles: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -69,8 +74,9 @@ class RowMaker:
         # Borders that list nothing are not looked at: the market may not be known there.
         tiles, listed = tiles[some[0] : some[-1] + 1], listed[:, some[0] : some[-1] + 1]
         chosen = np.flatnonzero(listed.any(axis=1))
-        values = self._values(tiles, chosen)
-        ages = self._ages(tiles, chosen)
+        rows = chosen if len(chosen) < len(listed) else None
+        values = self._values(tiles, len(chosen), rows)
+        ages = self._ages(tiles, len(chosen), rows)
         quality = self._quality(tiles, chosen)
         names = [self._tiler.spaces[_READER].names[row] for row in chosen]
         for place, tile in enumerate(tiles):
@@ -89,19 +95,20 @@ class RowMaker:
     def _header(self, row_time_ns: int) -> RowHeader:
         return RowHeader(row_time_ns, self._partition, self._rules.rules_id, self._layout.feature_set_id)
 
-    def _values(self, tiles: NDArray[np.int64], chosen: NDArray[np.int64]) -> Array:
-        """Return all features, (instruments, rows, features)."""
-        values = np.empty((len(chosen), len(tiles), len(self._layout.features)))
+    def _values(self, tiles: NDArray[np.int64], count: int, chosen: _Chosen) -> Array:
+        """Return all features of the `count` chosen instruments, (instruments, rows, features)."""
+        values = np.empty((count, len(tiles), len(self._layout.features)))
         for group in self._groups:
             columns = [plan.column for plan in group.plans]
             ends = self._ends(group, tiles)
             if group.level == 0:
-                step = max(1, _MOST_VALUES // (group.tiles * len(chosen)))
+                step = max(1, _MOST_VALUES // (group.tiles * count))
                 for first in range(0, len(ends), step):
                     part = slice(first, first + step)
-                    values[:, part, columns] = self._evaluated(group, ends[part], self._row_tiles, chosen)
+                    values[:, part, columns] = self._evaluated(group, ends[part], self._row_tiles, count, chosen)
             else:
-                values[:, :, columns] = self._slow(group, ends)[chosen]
+                slow = self._slow(group, ends)
+                values[:, :, columns] = slow if chosen is None else slow[chosen]
         return values
 
     def _ends(self, group: _Group, tiles: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -114,60 +121,63 @@ class RowMaker:
 
         They change at the borders of their tiles only.
         """
-        everyone = np.arange(len(self._tiler.spaces[_READER]))
-        result = np.empty((len(everyone), len(ends), len(group.plans)))
+        everyone = len(self._tiler.spaces[_READER])
+        result = np.empty((everyone, len(ends), len(group.plans)))
         for end in range(int(ends[0]), int(ends[-1]) + 1):
             places = np.flatnonzero(ends == end)
             if not len(places):
                 continue
             known = self._cache.get(group.key)
-            if known is None or known[:2] != (end, len(everyone)):
-                known = end, len(everyone), self._evaluated(group, np.array([end]), 1, everyone)
+            if known is None or known[:2] != (end, everyone):
+                known = end, everyone, self._evaluated(group, np.array([end]), 1, everyone, None)
                 self._cache[group.key] = known
             result[:, places] = known[2]
         return result
 
-    def _evaluated(self, group: _Group, ends: NDArray[np.int64], step: int, rows: NDArray[np.int64]) -> Array:
-        """Return a group's features for windows that end before `ends`, (rows, ends, features)."""
-        result = np.empty((len(rows), len(ends), len(group.plans)))
+    def _evaluated(self, group: _Group, ends: NDArray[np.int64], step: int, count: int, chosen: _Chosen) -> Array:
+        """Return a group's features for windows that end before `ends`, (count, ends, features)."""
+        result = np.empty((count, len(ends), len(group.plans)))
         windows: dict[str, Array] = {}
+        heard: dict[Source, NDArray[np.bool_]] = {}
         level_ns = self._layout.levels_ns[group.level]
         start_ns = (ends - group.tiles) * level_ns
         for place, plan in enumerate(group.plans):
             for name in plan.spec.inputs:
                 if name not in windows:
-                    windows[name] = self._window(name, group, ends, step, rows)
+                    windows[name] = self._window(name, group, ends, step, count, chosen)
             with np.errstate(all="ignore"):
                 values = np.asarray(plan.spec.function(*(windows[name] for name in plan.spec.inputs)))
             known = np.isfinite(values) & (start_ns >= plan.start_ns)
-            for home, record in plan.sources:
-                known &= self._last_times(home, record, group.level, ends, rows) >= start_ns
+            for source in plan.sources:
+                if source not in heard:
+                    heard[source] = self._last_times(source, group.level, ends, chosen) >= start_ns
+                known = known & heard[source]
             result[..., place] = np.where(known, values, np.nan)
         return result
 
-    def _window(self, name: str, group: _Group, ends: NDArray[np.int64], step: int, rows: NDArray[np.int64]) -> Array:
+    def _window(
+        self, name: str, group: _Group, ends: NDArray[np.int64], step: int, count: int, chosen: _Chosen
+    ) -> Array:
         first, last = int(ends[0]), int(ends[-1]) + 1
         if name == BORDER_S or name in self._layout.series:
-            return self._tiler.windows(name, _READER, group.level, first, last, group.tiles, step=step, rows=rows)
+            return self._tiler.windows(name, _READER, group.level, first, last, group.tiles, step=step, rows=chosen)
         view = self._market.series[name].levels[group.level].view(first - group.tiles, last - 1)
-        return windowed(np.broadcast_to(view, (len(rows), view.shape[1])), group.tiles, step)
+        return windowed(np.broadcast_to(view, (count, view.shape[1])), group.tiles, step)
 
-    def _last_times(
-        self, home: Home, record: str, level: int, ends: NDArray[np.int64], rows: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
-        """Return the last event times before `ends`, (rows, ends)."""
-        first = int(ends[0])
+    def _last_times(self, source: Source, level: int, ends: NDArray[np.int64], chosen: _Chosen) -> NDArray[np.int64]:
+        """Return the last event times of a source before `ends`, (chosen, ends)."""
+        (home, record), first = source, int(ends[0])
         ring = self._tiler.spaces[home].lasts[record].levels[level]
         times = ring.view(first - 1, int(ends[-1]))[:, ends - first]
-        return np.asarray(self._tiler.joined(times, home, _READER, rows))
+        return np.asarray(self._tiler.joined(times, home, _READER, chosen))
 
-    def _ages(self, tiles: NDArray[np.int64], rows: NDArray[np.int64]) -> Array:
+    def _ages(self, tiles: NDArray[np.int64], count: int, chosen: _Chosen) -> Array:
         """Return seconds since the last event of each record type, (instruments, rows, AGED)."""
         borders = (tiles + 1) * self._rules.tile_interval_ns
-        ages = np.full((len(rows), len(tiles), len(AGED)), np.nan)
+        ages = np.full((count, len(tiles), len(AGED)), np.nan)
         for column, record in enumerate(AGED):
             home: Home = "asset" if EVENTS[record].of_asset else "instrument"
-            last = self._last_times(home, record, 0, tiles + 1, rows)
+            last = self._last_times((home, record), 0, tiles + 1, chosen)
             known = last >= borders - self._rules.never_ns
             ages[known, column] = (borders - np.where(known, last, 0))[known] / SECOND_NS
         return ages
@@ -177,6 +187,6 @@ class RowMaker:
         borders = (tiles + 1) * self._rules.tile_interval_ns
         first_ns = self._tiler.spaces[_READER].first_tile[rows] * self._rules.tile_interval_ns
         warming = first_ns[:, None] > borders - self._longest_ns
-        for plan in self._layout.features:
+        for plan in self._joined:
             warming |= borders - plan.tiles * self._layout.levels_ns[plan.level] < plan.start_ns
         return np.where(warming, _WARMING, np.uint32(0))

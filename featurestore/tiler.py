@@ -19,6 +19,9 @@ from schemas.rules import SECOND_NS
 _MOST_VALUES = 1 << 18
 """Values of one window array: 2 MiB, so that it stays in the cache."""
 
+_FEW_WINDOWS = 8
+"""Up to so many windows are copied one by one, which is faster than numpy's way to all of them."""
+
 
 class _Cells(NamedTuple):
     """Events of one record type and home, in order: those of cell i are rows[offsets[i]:...]."""
@@ -197,10 +200,11 @@ class Tiler:
         block = np.full((len(space), count), np.nan)
         step = max(1, _MOST_VALUES // (count * length))
         for first in range(0, len(space), step):
-            rows = np.arange(first, min(first + step, len(space)))
+            last = min(first + step, len(space))
+            rows = np.arange(first, last) if last - first < len(space) else None
             windows = [self.windows(name, plan.home, 0, start + 1, stop + 1, length, rows=rows) for name in spec.inputs]
             with np.errstate(all="ignore"):
-                block[rows] = spec.function(*windows)
+                block[first:last] = spec.function(*windows)
         tiles = np.arange(start, stop)
         block[tiles < space.first_tile[:, None]] = np.nan
         block[:, tiles < plan.start] = np.nan
@@ -216,7 +220,7 @@ class Tiler:
         length: int,
         *,
         step: int = 1,
-        rows: NDArray[np.int64],
+        rows: NDArray[np.int64] | None = None,
     ) -> Array:
         """Return windows of a series that end before tiles first, first + step, ... below last.
 
@@ -226,7 +230,8 @@ class Tiler:
         if name == BORDER_S:
             ends = np.arange(first - length, last - 1) + 1
             seconds = ends * self.layout.levels_ns[level] / SECOND_NS
-            columns = np.broadcast_to(seconds, (len(rows), len(seconds)))
+            count = len(self.spaces[reader]) if rows is None else len(rows)
+            columns = np.broadcast_to(seconds, (count, len(seconds)))
         else:
             home = self.layout.series[name].home
             view = self.spaces[home].series[name].levels[level].view(first - length, last - 1)
@@ -241,7 +246,13 @@ def windowed(columns: Array, length: int, step: int) -> Array:
     array([[[1., 2.],
             [2., 3.]]])
     """
-    result = np.ascontiguousarray(sliding_window_view(columns, length, axis=1)[:, ::step])
+    count = (columns.shape[1] - length) // step + 1
+    if count <= _FEW_WINDOWS:
+        result = np.empty((len(columns), count, length))
+        for place in range(count):
+            result[:, place] = columns[:, place * step : place * step + length]
+    else:
+        result = np.ascontiguousarray(sliding_window_view(columns, length, axis=1)[:, ::step])
     result.flags.writeable = False
     return result
 

@@ -5,7 +5,9 @@ import pytest
 from canonical import BTC, T0, Canon, by_time, event, none_of, trade
 from world import MS
 
-from schemas import DecodeError
+from featurestore.catalogue import Catalogue
+from schemas import DecodeError, Rules
+from schemas.rows import decode_rows
 from schemas.topics import EXCHANGE_EVENT, FEATURE_ROW, ONCHAIN_EVENT, SENTIMENT_EVENT
 
 # The small world: tiles and rows of 100 ms, listed for 500 ms, ages never above 3 s, two partitions
@@ -277,3 +279,51 @@ def test_progress_of_an_empty_log_closes_without_rows():
     assert canon.advance() == []
     assert canon.engine.closed_ns == T0 + 1_000_000 * MS
     assert canon.engine.backlog == 0
+
+
+def test_every_feature_there_is_has_the_same_bits_in_any_block():
+    """Second by second, with restarts, or all at once: the rows of the real catalogue."""
+    rules = Rules(partitions=1)
+    catalogue = Catalogue.discover(rules)
+    found = []
+    for every in (1, 7, 1000):
+        canon = Canon(rules=rules, catalogue=catalogue)
+        canon.progress(-2500)
+        for second in range(150):
+            draw = np.random.default_rng(second)
+            names = [f"alpha:{name}-USD" for name in ("BTC", "ETH", "SOL")[: draw.integers(1, 4)]]
+            at = 1000 * second
+            canon.send(*[some_trade(draw, at + 50 * n, name) for n in range(6) for name in names], at=10 * second)
+            canon.send(
+                *[some_quote(draw, at + 90 * n, name) for n in range(9) for name in names], raw=1, at=10 * second
+            )
+            canon.send(event("derivative", at, funding_rate=draw.normal(), mark_price=100.0), raw=2, at=10 * second)
+            canon.send(event("score", at, instrument="BTC", venue="news", score=draw.uniform(-1, 1)), at=10 * second)
+            canon.send(some_flow(draw, at), at=10 * second)
+            canon.progress(at)
+            if second % every == 0:
+                canon.advance()
+                if every == 7:
+                    canon.restarted()
+        canon.advance()
+        found.append([o.value for o in canon.outputs if o.topic == FEATURE_ROW])
+    assert len(found[0]) > 140
+    assert all(other == found[0] for other in found)
+    known = ~np.isnan(decode_rows(found[0][-1]).values[0])
+    assert known.mean() > 0.3
+
+
+def some_trade(draw, at, name):
+    return trade(at, 100 * np.exp(0.01 * draw.normal()), instrument=name, size=draw.exponential(), side=1)
+
+
+def some_quote(draw, at, name):
+    bid = 100 * np.exp(0.01 * draw.normal())
+    sizes = {"bid_size": draw.exponential(), "ask_size": draw.exponential()}
+    return event("quote", at, instrument=name, bid_price=bid, ask_price=bid * 1.0001, **sizes)
+
+
+def some_flow(draw, at):
+    amount = draw.exponential(1e6)
+    kinds = {"kind": "mint", "token": "USDT", "amount": amount, "amount_usd": amount}
+    return event("flow", at, instrument="*", venue="ethereum", **kinds)
