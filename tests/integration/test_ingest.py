@@ -170,13 +170,19 @@ def empty_topics(settings):
         future.result(20)
     while broker.partition_counts(settings, TOPICS):
         time.sleep(0.05)
-    give_up = time.monotonic() + 20
-    while True:
-        try:
-            return broker.create_topics(settings)
-        except broker.StateError:
-            assert time.monotonic() < give_up
-            time.sleep(0.2)
+    give_up = time.monotonic() + 30
+    while not created(settings):
+        assert time.monotonic() < give_up
+        time.sleep(0.2)
+
+
+def created(settings):
+    """Create the topics; say whether all their partitions have a leader that answers."""
+    try:
+        broker.create_topics(settings)
+        return all(broker.watermarks(settings, topic) for topic in TOPICS)
+    except (broker.StateError, KafkaException):
+        return False
 
 
 def capture_frames(captures, count):
