@@ -7,22 +7,20 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
-from streams.ingest.normaliser import Normaliser, NormaliserState
 from world import RawLog
 
 from featurestore.catalogue import Catalogue
-from featurestore.engine import PartitionEngine
+from featurestore.engine import Checkpoint, Output, PartitionEngine
 from schemas import Rules
 from schemas.forecasts import Announcement
 from schemas.rows import Rows, decode_rows
 from schemas.topics import EVENT_TOPICS, FEATURE_ROW, MARKET_STATE
+from streams.ingest.normaliser import Normaliser, NormaliserState
 
 Headers = dict[str, bytes]
 Log = dict[tuple[str, int], list[tuple[Headers, bytes | None]]]
 INPUTS = (*EVENT_TOPICS, MARKET_STATE)
-
 
 
 @dataclass
@@ -129,6 +127,8 @@ class Featurized:
     rows: list[Rows] = field(default_factory=list)
     raw_rows: list[tuple[Headers, bytes]] = field(default_factory=list)
     markets: Log = field(default_factory=lambda: defaultdict(list))
+    others: list[str] = field(default_factory=list)
+    """Topics of all other messages, of which there should be none."""
 
     def distinct(self) -> dict[tuple[int, int], bytes]:
         """Return {(partition, row time): bytes of the first such message}, in log order."""
@@ -163,14 +163,16 @@ class Featurizer:
         self.draw = random.Random(f"featurize {seed}")
         self.out = Featurized()
         self.saved: dict[int, tuple[dict[str, int], bytes]] = {}
-        self.crashes = {p: chaos.crashes for p in range(rules.partitions)}
+        self.committed: dict[int, dict[str, int]] = {}
+        """By partition, what was read when outputs were last acknowledged: group commits, for lag only."""
+        self.crashes = dict.fromkeys(range(rules.partitions), chaos.crashes)
         self.workers = {p: [self._start(p)] for p in range(rules.partitions)}
 
     def run(self) -> Featurized:
         """Read everything; return what was written."""
         idle = 0
         while idle < 20 * self.rules.partitions:
-            partition = self.draw.randrange(self.rules.partitions)
+            partition = self._choose()
             worker = self.draw.choice(self.workers[partition])
             if worker.zombie_steps == 0:
                 self.workers[partition].remove(worker)
@@ -180,6 +182,10 @@ class Featurizer:
             if self._dies(partition, worker):
                 self._crash(partition, worker)
         return self.out
+
+    def _choose(self) -> int:
+        """Return the partition that goes on: a process waits for none of them."""
+        return self.draw.randrange(self.rules.partitions)
 
     def _dies(self, partition: int, worker: _Featurize) -> bool:
         in_charge = worker.zombie_steps < 0 and worker in self.workers[partition]
@@ -204,16 +210,26 @@ class Featurizer:
         if topic and self.draw.random() < 0.5:
             return True
         outputs = worker.engine.advance()
+        dies = self._write(partition, worker, outputs)
+        return bool(topic or outputs or dies)
+
+    def _write(self, partition: int, worker: _Featurize, outputs: list[Output]) -> bool:
+        """Outputs first, then the checkpoint, then the commit; return whether the process died meanwhile."""
         dies = self._dies(partition, worker)
         sent = outputs[: self.draw.randrange(len(outputs) + 1)] if dies else outputs
         for output in sent:
             self._send(output)
         if dies:
             self._crash(partition, worker)
-        elif self.draw.random() < self.chaos.checkpoint:
-            checkpoint = worker.engine.checkpoint()
-            self.saved[partition] = (dict(checkpoint.resume), checkpoint.blob)
-        return bool(topic or outputs or dies)
+            return True
+        if self.draw.random() < self.chaos.checkpoint:
+            self._save(partition, worker.engine.checkpoint())
+        self.committed[partition] = dict(worker.positions)
+        return False
+
+    def _save(self, partition: int, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint, which is one record: state and offsets at once."""
+        self.saved[partition] = (dict(checkpoint.resume), checkpoint.blob)
 
     def _crash(self, partition: int, worker: _Featurize) -> None:
         self.crashes[partition] -= 1
@@ -227,9 +243,11 @@ class Featurizer:
         source = self.out.markets if topic == MARKET_STATE else self.canonical
         return source[topic, partition]
 
-    def _send(self, output: Any) -> None:
+    def _send(self, output: Output) -> None:
         if output.topic == FEATURE_ROW:
             self.out.rows.append(decode_rows(output.value))
             self.out.raw_rows.append((dict(output.headers), output.value))
         elif output.topic == MARKET_STATE:
             self.out.markets[MARKET_STATE, output.partition].append((dict(output.headers), output.value))
+        else:
+            self.out.others.append(output.topic)
