@@ -34,11 +34,11 @@ _MS = 1_000_000
 
 
 class _Bar(msgspec.Struct):
-    """A raw bar: `interval` as in "5m", `start` in ms, volume in base units; NaN is written as null."""
+    """A raw bar: `interval` as in "5m", volume in base units; NaN is written as null."""
 
     instrument_id: str
     interval: str
-    start: int
+    start_time_ns: int
     open: float
     high: float
     low: float
@@ -69,7 +69,7 @@ def _read(path: Path, instrument_id: str, interval: str, interval_ms: int) -> It
     encoder = msgspec.json.Encoder()
     for starts, prices in _columns(path):
         for start, *values in zip(starts, *prices, strict=True):
-            value = encoder.encode(_Bar(instrument_id, interval, start, *values))
+            value = encoder.encode(_Bar(instrument_id, interval, start * _MS, *values))
             received = (start + interval_ms) * _MS + RECEIVE_DELAY_NS
             yield RawMessage(RAW_EXCHANGE, key, value, source, FORMAT, received)
 

@@ -172,7 +172,7 @@ def test_bars_are_received_50_ms_after_their_end(tmp_path):
     assert json.loads(message.value) == {
         "instrument_id": "binance:BTC-USDT",
         "interval": "5m",
-        "start": 1_672_531_200_000,
+        "start_time_ns": 1_672_531_200_000_000_000,
         **dict.fromkeys(("open", "high", "low", "close", "volume"), 2.0),
     }
     assert message.receive_time_ns == 1_672_531_500_050_000_000

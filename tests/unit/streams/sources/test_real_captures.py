@@ -58,7 +58,7 @@ def test_every_row_of_a_bar_file_is_one_message(captures):
     (capture,) = (each for each in found.files if each.path.name == "binance_futures_BTC_5m.parquet")
     bars = [json.loads(m.value) for m in capture.read()]
     assert len(bars) == 10_906
-    assert bars[0]["start"] == 1_741_257_000_000
+    assert bars[0]["start_time_ns"] == 1_741_257_000_000_000_000
     assert all(bar["low"] <= bar["close"] <= bar["high"] for bar in bars)
 
 
