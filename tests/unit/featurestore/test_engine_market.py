@@ -148,7 +148,8 @@ def test_closing_stops_where_too_many_rows_wait():
         canon.send(trade(100 * n + 10), at=900 + n)
     canon.progress(40_000)
     first = canon.engine.advance()
-    assert canon.engine.backlog <= 256
+    assert canon.engine.backlog == 400
+    assert canon.engine.closed_ns <= T0 + 257 * 100 * MS
     assert canon.engine.pending_events > 0
     values = list(dict.fromkeys(o.value for o in first if o.topic == MARKET_STATE))
     rows = tell(canon, *values, *(none_of(value, 1) for value in values))
