@@ -16,9 +16,8 @@ from featurestore.layout import HOMES, Home
 from featurestore.specs import TileSpec
 from featurestore.tiler import Tiler
 from schemas import Rules
-from schemas.batches import ipc_batch
 from schemas.forecasts import Announcement
-from schemas.rows import decode_rows
+from schemas.rows import AGED, Rows, decode_rows
 from schemas.topics import MARKET_STATE
 
 _MESSAGES_BETWEEN = 256
@@ -112,16 +111,24 @@ def rows_hash(values: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
-def rows_table(value: bytes) -> pa.Table:
-    """Return a row message as a table: instrument_id, row_time_ns, quality, ages, features.
+def rows_table(messages: Sequence[Rows]) -> pa.Table:
+    """Return row messages of one feature set as a table: instrument_id, row_time_ns, quality, ages, features.
 
     Tables of one feature set have one schema, for `pyarrow.concat_tables` and Parquet writers.
     """
-    batch = ipc_batch(value)
-    row_time_ns = int((batch.schema.metadata or {})[b"row_time_ns"])
-    table = pa.Table.from_batches([batch]).drop_columns(["mask"]).replace_schema_metadata(None)
-    times = pa.array(np.full(len(table), row_time_ns))
-    return table.add_column(1, pa.field("row_time_ns", pa.int64(), nullable=False), times)
+    features = messages[0].features
+    times = [np.full(len(rows.instruments), rows.header.row_time_ns) for rows in messages]
+    columns = {
+        "instrument_id": pa.array([name for rows in messages for name in rows.instruments], pa.string()),
+        "row_time_ns": pa.array(np.concatenate(times)),
+        "quality": pa.array(np.concatenate([rows.quality for rows in messages])),
+    }
+    ages = np.concatenate([rows.ages for rows in messages])
+    values = np.concatenate([rows.values for rows in messages])
+    names = (*(f"age_{record}" for record in AGED), *features)
+    for name, column in zip(names, np.hstack([ages, values]).T, strict=True):
+        columns[name] = pa.array(np.ascontiguousarray(column), mask=np.isnan(column))
+    return pa.table(columns)
 
 
 def _watcher(on_tiles: Callable[[pa.Table], None], rules: Rules, partition: int) -> TileWatcher:

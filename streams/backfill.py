@@ -14,7 +14,7 @@ from featurestore.backfill import CanonicalMessage, backfill, rows_table
 from featurestore.catalogue import Catalogue
 from schemas import Rules
 from schemas.forecasts import Announcement
-from schemas.rows import decode_rows
+from schemas.rows import Rows, decode_rows
 from schemas.topics import EVENT_TOPICS, RAW_TOPICS
 from streams.announcements import announcements
 from streams.ingest.normaliser import Normaliser
@@ -30,6 +30,7 @@ RawRecord = tuple[str, int, int, bytes | None, bytes | None, Headers]
 
 _FLUSH_RECORDS = 5_000
 _GROUP_ROWS = 50_000
+_GROUP_MESSAGES = 2_000
 
 
 class Outcome(msgspec.Struct):
@@ -87,14 +88,23 @@ def backfill_messages(
                 tile_file.write(table)
 
         canonical = normalised(_placed(messages, rules), rules, outcome)
+        pending: list[Rows] = []
         for output in backfill(canonical, rules, catalogue, on_tiles=on_tiles):
+            pending.append(decode_rows(output.value))
             outcome.row_messages += 1
-            outcome.rows += len(decode_rows(output.value).instruments)
-            if row_file:
-                row_file.write(rows_table(output.value))
-            if outcome.row_messages % 500 == 0:
-                progress(f"{outcome.events:,} events, {outcome.tiles:,} tiles, {outcome.rows:,} rows")
+            outcome.rows += len(pending[-1].instruments)
+            if len(pending) == _GROUP_MESSAGES:
+                progress(f"{outcome.tiles:,} tiles, {outcome.rows:,} rows")
+                _write_rows(pending, row_file)
+        _write_rows(pending, row_file)
     return outcome
+
+
+def _write_rows(pending: list[Rows], file: "_Parquet | None") -> None:
+    """Append row messages to a file, if there is one, and forget them."""
+    if file and pending:
+        file.write(rows_table(pending))
+    pending.clear()
 
 
 def backfill_topics(settings: Settings, catalogue: Catalogue | None = None) -> dict[tuple[int, int], bytes]:
