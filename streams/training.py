@@ -14,7 +14,7 @@ from streams.sources import RawMessage
 from streams.sources.captures import find_captures
 from streams.sources.market import market
 
-MARKET_DAYS = 3
+MARKET_DAYS = 2
 MARKET_SEED = 20_260_101
 MARKET_START_NS = 20_089 * DAY_NS
 """2025-01-01: well before the market that the demo plays, and of another seed."""
