@@ -101,6 +101,7 @@ class Demo:
                 self._settings,
                 bootstrap_servers=stack.bootstrap_servers,
                 triton_url=stack.triton_grpc,
+                heartbeat_writer="replay",
                 metrics_port=_free_range(16),
                 checkpoint_seconds=min(self._settings.checkpoint_seconds, 5.0),
                 state_dir=stack.folder / "state",

@@ -59,7 +59,12 @@ class Settings:
     )
     batch_events: int = _setting(500, "events", "Events in a micro-batch before it is sent", "1..100000")
     batch_ms: float = _setting(20.0, "ms", "Time after which an unfilled micro-batch is sent", "0..60000")
-    heartbeat_seconds: float = _setting(1.0, "s", "Time between heartbeats on raw topics", "0.01..3600")
+    heartbeat_writer: str = _setting(
+        "ingest",
+        "",
+        "Who writes heartbeats on the raw topics: ingest, by its clock (live), or replay, in capture time",
+        "ingest|replay",
+    )
     checkpoint_seconds: float = _setting(10.0, "s", "Time between checkpoints of a partition", "0.1..3600")
     session_timeout_seconds: float = _setting(
         6.0, "s", "Silence after which a worker counts as dead; brokers refuse under 6 unless told otherwise", "1..300"

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from schemas.errors import ForeshockError
+from schemas.errors import ForeshockError, SettingsError
 from schemas.rules import SECOND_NS
 from streams.settings import Settings
 from streams.sources import RawMessage
@@ -22,7 +22,8 @@ def ingest() -> None:
     """Raw topics to canonical events, in one process."""
     from streams.ingest import run_ingest
 
-    run_ingest(Settings.from_environment())
+    settings = Settings.from_environment()
+    run_ingest(settings, live=settings.heartbeat_writer == "ingest")
 
 
 def featurize() -> None:
@@ -76,6 +77,9 @@ def replay(
 
     factor = speed_of(speed)
     settings = Settings.from_environment()
+    if settings.heartbeat_writer != "replay":
+        # Heartbeats by the clock of today would make everything recorded late.
+        raise SettingsError("FORESHOCK_HEARTBEAT_WRITER: set it to replay for all processes, then start them and this")
     messages = _source(paths or [], market, seed)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as screen:

@@ -128,6 +128,7 @@ def settings_for(stack, folder, **changes) -> Settings:
         bootstrap_servers=stack.bootstrap_servers,
         triton_url=stack.triton_grpc,
         state_dir=folder,
+        heartbeat_writer="replay",
         metrics_port=free_ports().kafka,
         checkpoint_seconds=2.0,
         session_timeout_seconds=6.0,
