@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,12 +16,13 @@ from deploy.ports import free_ports, is_free
 from deploy.stack import default_folder, private_stack
 from schemas.errors import StackError
 from schemas.metrics import EVENTS_RECEIVED, FRAMES, OFFSET_LAG
+from schemas.rules import SECOND_NS
 from schemas.topics import EVENT_TOPICS, FEATURE_ROW, FORECAST, MARKET_STATE, RAW_TOPICS
 from streams.kafka import consumer, partition_counts
 from streams.pipeline import prepare
 from streams.report import Report, make_report
 from streams.run import Piece, Supervisor, foreshock, stage_pieces
-from streams.scrape import Samples, by_label, reads_all, scrape, total
+from streams.scrape import Samples, by_label, reads_all, rows_are_written, scrape, total
 from streams.settings import Settings
 from streams.watch import Watch
 
@@ -96,7 +99,8 @@ class Demo:
 
     @contextmanager
     def _stack(self) -> Iterator[Settings]:
-        with private_stack(default_folder("demo")) as stack:
+        folder = default_folder(f"demo-{os.getpid()}")  # two demos may run at once
+        with private_stack(folder) as stack:
             yield dataclasses.replace(
                 self._settings,
                 bootstrap_servers=stack.bootstrap_servers,
@@ -106,6 +110,7 @@ class Demo:
                 checkpoint_seconds=min(self._settings.checkpoint_seconds, 5.0),
                 state_dir=stack.folder / "state",
             )
+        shutil.rmtree(folder, ignore_errors=True)  # after a failure its logs stay
 
     def _wait_for_stages(self, supervisor: Supervisor, watch: Watch, ports: Sequence[int], draw: Draw) -> None:
         give_up = time.monotonic() + PATIENCE_SECONDS
@@ -121,7 +126,8 @@ class Demo:
     ) -> Samples:
         """Watch until the source is played and nothing is on its way any more; return the last metrics."""
         situation, started, moved = self._situation, time.monotonic(), time.monotonic()
-        raw, samples = _RawTopics(settings), Samples()
+        raw = _RawTopics(settings)
+        samples: Samples = {}
         while True:
             supervisor.look()
             taken = watch.read(0.1)
@@ -136,7 +142,13 @@ class Demo:
             situation.events, situation.lag = int(total(samples, EVENTS_RECEIVED)), int(total(samples, OFFSET_LAG))
             draw(situation, watch)
             moved = now if changed else moved
-            done = played and situation.lag == 0 and situation.frames >= situation.raw_records
+            done = (
+                played
+                and situation.lag == 0
+                and situation.frames >= situation.raw_records
+                and rows_are_written(samples, settings.partitions, settings.rules.row_interval_ns / SECOND_NS)
+                and watch.statuses.total() >= watch.rows
+            )
             if done and now - moved > QUIET_SECONDS:
                 raw.close()
                 return samples

@@ -3,6 +3,7 @@
 `python -m streams.documents` writes them; a test holds what is committed against what this makes.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.cache import CHECKOUT
@@ -56,7 +57,7 @@ def _page(title: str, source: str, table: str) -> str:
     return f"# {title}\n\nMade from `{source}` by `python -m streams.documents`.\n\n{table}"
 
 
-def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [columns, tuple("---" for _ in columns), *rows]
     return "".join(f"| {' | '.join(cell.replace('|', ', ') for cell in line)} |\n" for line in lines)
 

@@ -1,23 +1,23 @@
 """Reads the metrics of our own processes back: what the demo's screen and the tests look at."""
 
 import urllib.request
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from schemas.metrics import OFFSET_LAG, Metric
+from schemas.metrics import OFFSET_LAG, WATERMARK, Metric
 from streams.metrics_server import LOOPBACK
 
 _TIMEOUT_SECONDS = 2.0
 
-Samples = Counter[tuple[str, tuple[tuple[str, str], ...]]]
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 """Sample name and sorted labels to value, summed over processes."""
 
 
 def scrape(ports: Iterable[int]) -> Samples | None:
     """Return the samples of the processes on these loopback ports; None while one does not answer."""
-    samples: Samples = Counter()
+    samples: Samples = defaultdict(float)
     for port in ports:
         try:
             with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/metrics", timeout=_TIMEOUT_SECONDS) as answer:
@@ -26,7 +26,7 @@ def scrape(ports: Iterable[int]) -> Samples | None:
             return None
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
-                samples[sample.name, tuple(sorted(sample.labels.items()))] += int(sample.value)
+                samples[sample.name, tuple(sorted(sample.labels.items()))] += sample.value
     return samples
 
 
@@ -50,3 +50,15 @@ def reads_all(samples: Samples | None, topics: Iterable[str], partitions: int) -
         return False
     known = {(dict(labels)["topic"], dict(labels)["partition"]) for name, labels in samples if name == OFFSET_LAG.name}
     return all((topic, str(partition)) in known for topic in topics for partition in range(partitions))
+
+
+def rows_are_written(samples: Samples, partitions: int, row_interval_seconds: float) -> bool:
+    """Return whether rows are written up to the last border that ingest's progress completes."""
+    borders: dict[str, list[float]] = {"ingest": [], "featurize": []}
+    for (name, labels), value in samples.items():
+        if name == WATERMARK.name:
+            borders[dict(labels)["stage"]].append(value)
+    if not borders["ingest"] or len(borders["featurize"]) < partitions:
+        return False
+    last = min(borders["ingest"]) // row_interval_seconds * row_interval_seconds
+    return min(borders["featurize"]) >= last
