@@ -1,6 +1,7 @@
 """The metrics of one process, made from their declarations and served to Prometheus."""
 
 import threading
+from contextlib import suppress
 from socketserver import BaseServer
 from typing import Any, cast
 
@@ -29,6 +30,11 @@ class Metrics:
     def __getitem__(self, metric: Metric) -> Any:
         """Return the Counter, Gauge or Histogram of a declared metric."""
         return self._collectors[metric.name]
+
+    def forget(self, metric: Metric, *labels: str) -> None:
+        """Stop serving one series: what another process reports now must not stand here as well."""
+        with suppress(KeyError):
+            self[metric].remove(*labels)
 
     def value(self, metric: Metric, **labels: str) -> float:
         """Return the present value of a counter or gauge; 0 where it was never set."""

@@ -199,6 +199,7 @@ class StageRunner:
         for place in [place for place in self._positions if place[1] == partition]:
             self._positions.pop(place)
             self.release(*place)
+            self.metrics.forget(OFFSET_LAG, place[0], str(partition))
         self._rereads = {seen: count for seen, count in self._rereads.items() if seen[0][1] != partition}
         if lease.ready:
             self.stage.revoked(partition)

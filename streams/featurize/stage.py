@@ -60,6 +60,7 @@ class FeaturizeStage:
         timer = self._closing.pop(partition, None)
         if timer is not None:
             timer.cancel()
+        self._outlet.metrics.forget(WATERMARK, self.name, str(partition))
 
     async def process(self, message: Message) -> None:
         """Take in one message and write the rows that it completes."""

@@ -40,6 +40,11 @@ class Meters:
         for venue, time_ns in normaliser.venue_times().items():
             metrics[SOURCE_LAST_EVENT].labels(self._venue(venue), topic).set(time_ns / 1e9)
 
+    def forget(self, topic: str, partition: int) -> None:
+        """Report nothing more of a raw partition that another process has now."""
+        self._metrics.forget(OFFSET_LAG, topic, str(partition))
+        self._metrics.forget(WATERMARK, STAGE, f"{topic}/{partition}")
+
     def _count(self, topic: str, tally: Tally) -> None:
         outcomes = {f"left-out:{kind}": count for kind, count in tally.left_out.items()}
         outcomes |= {

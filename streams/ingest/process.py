@@ -243,6 +243,7 @@ class Ingest:
         for place in places:
             for known in (self._normalisers, self._saving, self._saved):
                 known.pop(place, None)
+            self._meters.forget(*place)
         self._rereads.clear()
 
     # Assignment; called within `consume`.
