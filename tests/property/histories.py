@@ -23,7 +23,7 @@ Log = dict[tuple[str, int], list[tuple[Headers, bytes | None]]]
 INPUTS = (*EVENT_TOPICS, MARKET_STATE)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Chaos:
     """How often things go wrong, per step."""
 
