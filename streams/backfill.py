@@ -74,10 +74,11 @@ def backfill_messages(
     *,
     tiles: Path | None = None,
     rows: Path | None = None,
+    catalogue: Catalogue | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
     """Compute tiles and rows from raw messages in receive-time order, as a replay would send them."""
-    catalogue, outcome = Catalogue.discover(rules), Outcome()
+    catalogue, outcome = catalogue or Catalogue.discover(rules), Outcome()
     with ExitStack() as files:
         tile_file = files.enter_context(_Parquet(tiles)) if tiles else None
         row_file = files.enter_context(_Parquet(rows)) if rows else None

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from featurestore.catalogue import Catalogue
 from schemas import PROFILES, SettingsError
 from schemas.rules import DAY_NS
 from streams.backfill import backfill_messages
@@ -14,7 +15,7 @@ from streams.sources import RawMessage
 from streams.sources.captures import find_captures
 from streams.sources.market import market
 
-MARKET_DAYS = 2
+MARKET_HOURS = 36
 MARKET_SEED = 20_260_101
 MARKET_START_NS = 20_089 * DAY_NS
 """2025-01-01: well before the market that the demo plays, and of another seed."""
@@ -25,6 +26,7 @@ MARKET_INTENSITY = 0.2
 def train_profile(profile: str, data: Path | None, out: Path, seed: int, console: Console) -> None:
     """Train and publish both networks of a profile; raises ForeshockError."""
     from triton_models.material import Options
+    from triton_models.pinned import DEFAULTS
     from triton_models.train import train_models
 
     if profile not in PROFILES:
@@ -36,6 +38,7 @@ def train_profile(profile: str, data: Path | None, out: Path, seed: int, console
             training_messages(profile, data),
             PROFILES[profile],
             rows=rows,
+            catalogue=Catalogue.discover(PROFILES[profile]).subset(DEFAULTS[profile]),
             progress=lambda text: screen.update(task, description=text),
         )
         screen.update(task, total=1.0)
@@ -53,8 +56,7 @@ def train_profile(profile: str, data: Path | None, out: Path, seed: int, console
 def training_messages(profile: str, data: Path | None) -> Iterator[RawMessage]:
     """Yield the raw messages that a profile is trained on: the built-in market, or bar files in `data`."""
     if profile == "ticks":
-        seconds = MARKET_DAYS * DAY_NS // 1_000_000_000
-        return market(MARKET_SEED, MARKET_START_NS, seconds, intensity=MARKET_INTENSITY)
+        return market(MARKET_SEED, MARKET_START_NS, MARKET_HOURS * 3600, intensity=MARKET_INTENSITY)
     if data is None:
         raise SettingsError("--data: expected the folder of 5-minute bar files")
     return find_captures(sorted(data.glob("binance_spot_*_5m.parquet"))).messages()
