@@ -51,6 +51,7 @@ class FeaturizeStage:
         engine = PartitionEngine(*context) if checkpoint is None else PartitionEngine.restore(checkpoint, *context)
         self._engines[partition] = engine
         self._held.discard(partition)
+        self._tell_border(partition, engine)
         return engine.resume
 
     def revoked(self, partition: int) -> None:
@@ -91,9 +92,7 @@ class FeaturizeStage:
         if engine is None:
             return
         self._write(partition, engine.advance())
-        if engine.row_border_ns is not None:
-            border_seconds = engine.row_border_ns / SECOND_NS
-            self._outlet.metrics[WATERMARK].labels(self.name, str(partition)).set(border_seconds)
+        self._tell_border(partition, engine)
         self._closed_at[partition] = asyncio.get_running_loop().time()
         self._hold_or_release(partition, engine.backlog)
 
@@ -114,6 +113,12 @@ class FeaturizeStage:
         rows = [output for output in outputs if output.topic == FEATURE_ROW]
         if rows:
             self._measure(partition, decode_rows(rows[-1].value), len(rows))
+
+    def _tell_border(self, partition: int, engine: PartitionEngine) -> None:
+        """Say up to where rows are written: also after a restart with nothing left to read."""
+        if engine.row_border_ns is not None:
+            border_seconds = engine.row_border_ns / SECOND_NS
+            self._outlet.metrics[WATERMARK].labels(self.name, str(partition)).set(border_seconds)
 
     def _measure(self, partition: int, last: Rows, messages: int) -> None:
         """Tell how far the rows are; the last message stands for those written with it."""

@@ -9,15 +9,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from confluent_kafka.admin import AdminClient
+from msgspec import structs
 
 from deploy.ports import free_ports
 from schemas.metrics import FRAMES, OFFSET_LAG
 from schemas.rows import decode_rows
+from schemas.rules import SECOND_NS
 from schemas.topics import EVENT_TOPICS, FEATURE_ROW, FORECAST, MARKET_STATE, RAW_TOPICS, topics
 from streams.kafka import create_topics, read_topic, watermarks
 from streams.pipeline import prepare, raw_producer
 from streams.run import STAGES, Supervisor, stage_pieces
-from streams.scrape import by_label, reads_all, scrape, total
+from streams.scrape import by_label, reads_all, rows_are_written, scrape, total
 from streams.settings import Settings
 from streams.sources.replay import replay
 
@@ -34,12 +36,16 @@ PATIENCE_SECONDS = 90.0
 class Live:
     """Stages of one pipeline under a supervisor, looked after by a thread of its own."""
 
-    def __init__(self, settings: Settings, stages: Iterable[str] = STAGES, workers=None) -> None:
+    def __init__(self, settings: Settings, stages: Iterable[str] = STAGES, workers=None, environment=None) -> None:
         self.settings = settings
-        pieces = stage_pieces(settings, tuple(stages), workers)
+        self._stages = tuple(stages)
+        pieces = [
+            structs.replace(piece, environment=piece.environment | (environment or {}))
+            for piece in stage_pieces(settings, self._stages, workers)
+        ]
         self.ports = [int(piece.environment["FORESHOCK_METRICS_PORT"]) for piece in pieces]
-        self.supervisor = Supervisor(settings, pieces, lambda line: self.said.append(line))
         self.said: list[str] = []
+        self.supervisor = Supervisor(settings, pieces, self.said.append)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
@@ -58,9 +64,11 @@ class Live:
         self._thread.join()
 
     def _reads_all(self) -> bool:
-        running = {name.partition("-")[0] for name in self.supervisor.names}
-        read = [topic for stage in sorted(running) for topic in READ_BY[stage]]
-        return reads_all(scrape(self.ports), read, self.settings.partitions)
+        return self._knows_its_lag(scrape(self.ports))
+
+    def _knows_its_lag(self, samples) -> bool:
+        read = [topic for stage in self._stages for topic in READ_BY[stage]]
+        return reads_all(samples, read, self.settings.partitions)
 
     def _until(self, condition, seconds, what) -> None:
         give_up = time.monotonic() + seconds
@@ -76,16 +84,25 @@ class Live:
 
         def done() -> bool:
             nonlocal last, since
-            samples = scrape(self.ports)
-            if not self._reads_all() or samples is None:
-                since = time.monotonic()
+            if not self._has_read_all():
+                last, since = None, time.monotonic()
                 return False
-            now = (tuple(ends(self.settings).items()), total(samples, OFFSET_LAG))
-            if now != last or now[1] > 0:
+            now = ends(self.settings)
+            if now != last:
                 last, since = now, time.monotonic()
             return time.monotonic() - since > QUIET_SECONDS
 
         self._until(done, seconds, "the run to end")
+
+    def _has_read_all(self) -> bool:
+        samples = scrape(self.ports)
+        if samples is None or not self._knows_its_lag(samples) or total(samples, OFFSET_LAG) > 0:
+            return False
+        raw = self.settings.rules.raw_partitions if "ingest" in self._stages else {}
+        if not all(reads_all(samples, [topic], count) for topic, count in raw.items()):
+            return False
+        interval = self.settings.rules.row_interval_ns / SECOND_NS
+        return "featurize" not in self._stages or rows_are_written(samples, self.settings.partitions, interval)
 
     def frames(self):
         """Raw frames by what became of them, over all processes."""
@@ -104,10 +121,10 @@ def fill(settings: Settings, messages) -> None:
     replay(messages, raw_producer(settings), settings.rules)
 
 
-def reset(settings: Settings) -> None:
-    """Forget all but the raw topics: the same raw log can be processed anew."""
+def reset(settings: Settings, *, keep=RAW_TOPICS) -> None:
+    """Forget all but the raw topics, so that the same raw log can be processed anew; `keep=()`: these too."""
     admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
-    doomed = [name for name in topics(settings.rules) if name not in RAW_TOPICS]
+    doomed = [name for name in topics(settings.rules) if name not in keep]
     existing = set(admin.list_topics(timeout=10).topics)
     for future in admin.delete_topics([name for name in doomed if name in existing], operation_timeout=20).values():
         future.result()
@@ -137,9 +154,9 @@ def settings_for(stack, folder, **changes) -> Settings:
 
 
 @contextmanager
-def pipeline(settings: Settings, stages=STAGES, workers=None):
-    """Run stages until the block ends."""
-    with Live(settings, stages, workers) as live:
+def pipeline(settings: Settings, stages=STAGES, workers=None, environment=None):
+    """Run stages until the block ends; `environment`: what theirs has more than ours."""
+    with Live(settings, stages, workers, environment) as live:
         yield live
 
 

@@ -2,6 +2,7 @@
 
 import random
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -10,9 +11,9 @@ from streams.backfill import backfill_topics
 from streams.sources.captures import find_captures
 from streams.sources.market import market
 from tests.integration.live import (
+    fill,
     first_rows,
     forecasts,
-    fill,
     pipeline,
     reset,
     rows_hash,
@@ -39,9 +40,7 @@ def test_the_recorded_captures_give_the_rows_of_the_backfill(recorded, tmp_path)
     """1, 2 and 3 workers of each stage; micro-batches of 1, 64 and 5,000 events."""
     settings, expected = recorded
     found = {}
-    for workers, batch in ((1, 64), (2, 5000), (3, 1), (3, 64)):
-        from dataclasses import replace
-
+    for workers, batch in ((1, 5_000), (2, 64), (3, 1)):
         varied = replace(settings, workers=workers, batch_events=batch, state_dir=tmp_path / f"{workers}-{batch}")
         reset(varied)
         with pipeline(varied, ROWS_ONLY) as live:
@@ -63,8 +62,6 @@ def played(tmp_path_factory):
 @pytest.mark.parametrize("seed", range(5))
 def test_killed_stages_lose_and_change_nothing(played, tmp_path, seed):
     """kill -9 of featurize, then infer, then ingest, at random moments."""
-    from dataclasses import replace
-
     settings, expected = played
     settings = replace(settings, state_dir=tmp_path)
     reset(settings)
