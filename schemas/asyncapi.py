@@ -43,7 +43,7 @@ def asyncapi(rules: Rules) -> dict[str, Any]:
             "description": "Calibrated crypto-volatility forecasts on Kafka, with their way there.",
         },
         "defaultContentType": "application/json",
-        "servers": {"local": {"host": "127.0.0.1:9092", "protocol": "kafka"}},
+        "servers": {"local": {"host": "127.0.0.1:19092", "protocol": "kafka"}},
         "channels": {_channel(topic): _describe(topic) for topic in declared.values()},
         "operations": {
             f"receive-{_channel(topic)}": {

@@ -145,7 +145,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """Calibration state of one instrument and horizon, as of `as_of_ns`.
 
     `shift` is added to the log of the lowest and highest quantile; `coverage_ratio` is that of the
-    90 % band so far over `count` scored forecasts; `widths` the trailing relative widths.
+    90 % band so far over `count` scored forecasts; `weights` those of the experts.
     """
 
     instrument_id: str
@@ -201,7 +201,7 @@ class MarketPart(msgspec.Struct, frozen=True, kw_only=True):
 JSON_RECORDS: dict[str, type[msgspec.Struct]] = {
     "forecast": Forecast,
     "attention": Attention,
-    "score": ForecastScore,
+    "forecast-score": ForecastScore,
     "calibration": Calibration,
     "late-event": LateEvent,
     "announcement": Announcement,

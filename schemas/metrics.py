@@ -33,7 +33,7 @@ def _histogram(name: str, buckets: tuple[float, ...], meaning: str, *labels: str
 
 
 FRAMES = _counter("frames", "Raw frames read, by what became of them.", "topic", "outcome")
-EVENTS_RECEIVED = _counter("events_received", "Events taken in, after repeats.", "topic")
+EVENTS_RECEIVED = _counter("events_received", "Events that ingest accepted.", "topic")
 REPEATED_EVENTS = _counter("repeated_events", "Events skipped as repeats.", "topic")
 LATE_EVENTS = _counter("late_events", "Events outside the lateness bound.", "venue", "reason")
 DEAD_LETTERS = _counter("dead_letter", "Records that could not be read.", "stage", "reason")

@@ -169,7 +169,7 @@ def _outer(partitions: int) -> list[Topic]:
         topic(FORECAST, "forecast", "Forecasts of realised variance: the first by id counts."),
         topic(FORECAST_LATEST, "forecast", "The latest forecast of each instrument.", compacted=True),
         topic(ATTENTION, "attention", "What the Performer looked at, for each forecast."),
-        topic(FORECAST_SCORE, "score", "Each forecast against what then happened."),
+        topic(FORECAST_SCORE, "forecast-score", "Each forecast against what then happened."),
         topic(
             CALIBRATION,
             "calibration",

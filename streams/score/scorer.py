@@ -242,7 +242,7 @@ def _score_record(
         realised_variance=variance,
         scores=scores,
     )
-    headers = cloud_event_headers("score", record.id, due_ns, waiting.instrument_id)
+    headers = cloud_event_headers("forecast-score", record.id, due_ns, waiting.instrument_id)
     return Record(FORECAST_SCORE, waiting.instrument_id.encode(), encode_json(record), headers, partition)
 
 

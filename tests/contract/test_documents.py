@@ -8,10 +8,13 @@ import jsonschema
 import pytest
 
 from schemas.asyncapi import asyncapi, json_schemas, write
+from schemas.events import EVENTS
+from schemas.forecasts import JSON_RECORDS
 from schemas.metrics import METRICS
 from schemas.rules import TICKS
 from schemas.topics import topics
 from streams.documents import generated
+from streams.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "deploy" / "docs"
@@ -50,6 +53,15 @@ def test_every_reference_of_the_asyncapi_document_resolves():
                 walk(value)
 
     walk(document)
+
+
+def test_no_two_records_share_a_name():
+    # The document describes a record by its name: with one name twice, one topic's record is another's.
+    assert not EVENTS.keys() & JSON_RECORDS.keys()
+
+
+def test_the_document_names_the_port_of_the_local_stack():
+    assert asyncapi(TICKS)["servers"]["local"]["host"] == Settings().bootstrap_servers
 
 
 def test_topic_names_use_dots_and_hyphens():

@@ -92,7 +92,7 @@ JSON = {
         ],
         faithfulness=(0.3, 100),
     ),
-    "score": ForecastScore(
+    "forecast-score": ForecastScore(
         id="a",
         forecast_id="b",
         instrument_id="binance:BTC-USDT",

@@ -87,7 +87,7 @@ def test_a_forecast_is_scored_with_all_experts_by_the_row_at_its_end():
     assert found.realised_variance == 2e-6
     assert set(found.scores) == {"combined", "har", "lstm"}
     assert {record.partition for record in records} == {1}
-    assert dict(records[0].headers)["ce_type"] == b"foreshock.score.v1"
+    assert dict(records[0].headers)["ce_type"] == b"foreshock.forecast-score.v1"
 
 
 def test_a_fallback_is_scored_and_moves_no_weights():
