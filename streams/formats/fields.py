@@ -10,8 +10,8 @@ from msgspec import Meta
 
 from schemas import DecodeError
 
-MAX_FRAME_BYTES = 1 << 20
-"""Kafka's default limit of a message: no feed handler can have sent more."""
+MAX_FRAME_BYTES = 8 << 20
+"""What a message of the raw topics may hold: Coinbase sends a whole book of 5 MB in one frame."""
 
 _HUGE = 1e18
 LAST_NS = 4_102_444_800_000_000_000

@@ -253,7 +253,7 @@ def test_an_error_names_the_field_and_what_stood_there(data, text):
         (frame("x@trade", TRADE) + b"}", None),
         (b"\xff\xfe" + frame("x@trade", TRADE), None),
         (b'{"stream":"x@trade","data":' + b"[" * 100_000, "$: expected a frame, got one nested too deeply to read"),
-        (b" " * 1_048_577, "$: expected at most 1048576 bytes, got 1048577"),
+        (b" " * 8_388_609, "$: expected at most 8388608 bytes, got 8388609"),
         (
             frame("x@bookTicker", QUOTE | {"b": "28165.49"}),
             "$.data.b: expected a bid of at most the ask 28165.48, got 28165.49",

@@ -233,7 +233,7 @@ def test_assets_in_text(text, assets):
 
 def test_frames_of_venues_that_are_not_read_are_counted():
     assert venue_websocket.decode(b"\x1f\x8b...", "huobi") == LeftOut("venue-not-read")
-    with pytest.raises(DecodeError, match="expected 1 to 1048576 bytes, got 0"):
+    with pytest.raises(DecodeError, match="expected 1 to 8388608 bytes, got 0"):
         venue_websocket.decode(b"", "huobi")
 
 
