@@ -249,19 +249,20 @@ class StageRunner:
         return False
 
     def positions(self) -> dict[Place, int]:
-        """Return the next offset of each place that is read."""
+        """Return the next offset of each place that is read; a copy, since the watchdog's thread asks too."""
         return dict(self._positions)
 
     def watched(self) -> dict[Place, int]:
         """Return the positions that must move while the log grows: those that are not held."""
-        return {place: offset for place, offset in self._positions.items() if place not in self._held}
+        return {place: offset for place, offset in self.positions().items() if place not in self._held}
 
     def report_lag(self, ends: Mapping[Place, int]) -> None:
         """Set the lag metric from the topics' next offsets."""
+        positions = self.positions()
         for place, end in ends.items():
-            if place in self._positions:
+            if place in positions:
                 topic, partition = place
-                self.metrics[OFFSET_LAG].labels(topic, str(partition)).set(max(0, end - self._positions[place]))
+                self.metrics[OFFSET_LAG].labels(topic, str(partition)).set(max(0, end - positions[place]))
 
     # Checkpoints.
 
