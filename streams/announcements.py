@@ -31,11 +31,14 @@ def announce(settings: Settings, catalogue: Catalogue) -> Announcement:
     """Announce the features of `catalogue` unless they are the last ones announced; return what holds.
 
     The first set begins with the log; a later one `LEAD_NS` after the last row, on a whole minute.
+    Raises FeatureError where code changed under an unchanged name and `version=`.
     """
     known = announcements(settings)
-    features = versions(catalogue)
+    features = catalogue.versions
     if known and known[-1].features == features:
         return known[-1]
+    if known:
+        catalogue.require_unchanged(known[-1].features)
     border = 0 if not known else (last_row_ns(settings) + LEAD_NS) // MINUTE_NS * MINUTE_NS + MINUTE_NS
     announcement = Announcement(border_ns=border, feature_set_id=catalogue.feature_set_id, features=features)
     headers = cloud_event_headers("announcement", catalogue.feature_set_id, border, "feature-set")
@@ -49,16 +52,11 @@ def require_announced(catalogue: Catalogue, known: Sequence[Announcement]) -> No
     """Raise StateError unless the last announced set is that of `catalogue`."""
     if not known:
         raise StateError("no feature set is announced; run `foreshock features announce`")
-    announced, present = known[-1].features, versions(catalogue)
+    announced, present = known[-1].features, catalogue.versions
     for name in sorted(announced.keys() | present.keys()):
         if announced.get(name) != present.get(name):
             state = "announced and not in the code" if name not in present else "new or changed"
             raise StateError(f"feature {name} is {state}; run `foreshock features announce`, then start again")
-
-
-def versions(catalogue: Catalogue) -> dict[str, str]:
-    """Return the version of each feature by name."""
-    return {feature.name: feature.version for feature in catalogue.features}
 
 
 def last_row_ns(settings: Settings) -> int:
