@@ -220,7 +220,7 @@ class Featurizer:
         for output in sent:
             self._send(output)
         if dies:
-            self._crash(partition, worker)
+            self._crash(partition, worker, lost=len(sent) < len(outputs))
             return True
         if self.draw.random() < self.chaos.checkpoint:
             self._save(partition, worker.engine.checkpoint())
@@ -231,10 +231,11 @@ class Featurizer:
         """Keep a checkpoint, which is one record: state and offsets at once."""
         self.saved[partition] = (dict(checkpoint.resume), checkpoint.blob)
 
-    def _crash(self, partition: int, worker: _Featurize) -> None:
+    def _crash(self, partition: int, worker: _Featurize, *, lost: bool = False) -> None:
+        """Start a successor; a process that lost a message exits, any other may go on as a zombie."""
         self.crashes[partition] -= 1
         self.workers[partition].remove(worker)
-        if self.draw.random() < self.chaos.zombie:
+        if self.draw.random() < self.chaos.zombie and not lost:
             worker.zombie_steps = self.draw.randrange(1, 30)
             self.workers[partition].append(worker)
         self.workers[partition].append(self._start(partition))

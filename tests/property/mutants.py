@@ -387,7 +387,7 @@ def checkpoint_before_its_market_part(patch: MonkeyPatch) -> None:
         if self.draw.random() < self.chaos.checkpoint:
             self._save(partition, worker.engine.checkpoint())
         if self._dies(partition, worker):
-            self._crash(partition, worker)
+            self._crash(partition, worker, lost=True)
             return True
         for output in outputs:
             if output.topic == MARKET_STATE:

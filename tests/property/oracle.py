@@ -201,7 +201,8 @@ class Oracle:
             return math.nan
         total, count = 0.0, 0
         for partition in range(self.rules.partitions):
-            values = [self._derived(spec, i, start) for i in self.instruments if self.partition(i) == partition]
+            listed = [i for i in self.instruments if self.partition(i) == partition and self._listed(i, border)]
+            values = [self._derived(spec, i, start) for i in listed]
             finite = np.array([value for value in values if math.isfinite(value)])
             if len(finite):
                 total, count = total + float(finite.sum()), count + len(finite)
