@@ -1,5 +1,6 @@
 """`foreshock features` and `foreshock backfill`: the catalogue, and rows without Kafka."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from featurestore.catalogue import Catalogue
+from featurestore.checks import specs_of, violations
 from schemas.errors import FeatureError
 from schemas.rules import SECOND_NS
 from streams.announcements import announce as announce_set
@@ -48,6 +50,27 @@ def show(name: Annotated[str, typer.Argument(help="Name of the feature.")]) -> N
         ("file", feature.file),
     ):
         typer.echo(f"{label:>12}: {value}")
+
+
+@app.command()
+def check(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Tiles and features; none: all of them.", metavar="[NAME...]")
+    ] = None,
+) -> None:
+    """Run the automatic checks: pure, no look-ahead, finite, the same bits in any batch, documented, fast."""
+    rules = Settings.from_environment().rules
+    catalogue = Catalogue.discover(rules)
+    chosen = names or [spec.name for spec in specs_of(catalogue)]
+    missing = sorted(set(chosen) - {spec.name for spec in specs_of(catalogue)})
+    if missing:
+        raise FeatureError(f"there is no tile or feature {missing[0]!r}; `foreshock features list` prints them")
+    found = violations(catalogue, rules, time.perf_counter, chosen)
+    for line in found:
+        typer.echo(line, err=True)
+    typer.echo(f"{len(chosen)} checked, {len(found)} problems")
+    if found:
+        raise typer.Exit(1)
 
 
 @app.command()
