@@ -45,5 +45,5 @@ def require_free(owner: str, *ports: int) -> None:
     if taken:
         raise StackError(
             f"{owner}: port {taken[0]} on {LOOPBACK} is taken by another program.\n"
-            "Stop that program, or give this stack another port (`foreshock up --help`)."
+            "Stop that program, or set other ports: FORESHOCK_KAFKA_PORT and its like in `foreshock settings`."
         )

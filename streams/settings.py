@@ -41,11 +41,13 @@ class Settings:
     # What decides the rows: see schemas.rules.
     profile: str = _setting("ticks", "", "Rules of time: 1 s rows from ticks, or 5 min rows from bars", "ticks|bars")
     allowed_lateness_seconds: float = _setting(
-        -1.0, "s", "How far behind its venue's clock an event may come; -1: that of the profile"
+        -1.0, "s", "How far behind its venue's clock an event may come; -1: that of the profile", "-1..3600"
     )
-    idle_timeout_seconds: float = _setting(-1.0, "s", "Silence after which a venue is not waited for; -1: profile's")
-    tile_interval_seconds: float = _setting(-1.0, "s", "Length of a base tile; -1: that of the profile")
-    row_interval_seconds: float = _setting(-1.0, "s", "Time between feature rows; -1: that of the profile")
+    idle_timeout_seconds: float = _setting(
+        -1.0, "s", "Silence after which a venue is not waited for; -1: profile's", "-1..3600"
+    )
+    tile_interval_seconds: float = _setting(-1.0, "s", "Length of a base tile; -1: that of the profile", "-1..86400")
+    row_interval_seconds: float = _setting(-1.0, "s", "Time between feature rows; -1: that of the profile", "-1..86400")
     partitions: int = _setting(
         4, "count", "Partitions of the inner and outer topics; fixed once the topics exist", "1..1024"
     )
@@ -57,7 +59,7 @@ class Settings:
     worker: int = _setting(
         -1, "index", "Which of its stage's workers this process is: its static membership; -1: none", "-1..63"
     )
-    batch_events: int = _setting(500, "events", "Events in a micro-batch before it is sent", "1..100000")
+    batch_events: int = _setting(500, "events", "Events in a micro-batch before it is sent", "1..10000")
     batch_ms: float = _setting(20.0, "ms", "Time after which an unfilled micro-batch is sent", "0..60000")
     heartbeat_writer: str = _setting(
         "ingest",
@@ -96,7 +98,7 @@ class Settings:
         known = {variable(item.name): item.name for item in fields(cls)}
         unknown = sorted(name for name in given if name.startswith(PREFIX) and name not in known)
         if unknown:
-            raise SettingsError(f"{unknown[0]}: there is no such setting; `foreshock --help` lists them all")
+            raise SettingsError(f"{unknown[0]}: there is no such setting; `foreshock settings` lists them all")
         values: dict[str, Any] = {name: given[key] for key, name in known.items() if key in given}
         return cls(**values)
 
@@ -110,6 +112,7 @@ class Settings:
         for name, port in (("bootstrap_servers", self.kafka_port), ("triton_url", self.triton_grpc_port)):
             if not getattr(self, name):
                 object.__setattr__(self, name, f"127.0.0.1:{port}")
+        _check_intervals(self.rules)
 
     def environment(self) -> dict[str, str]:
         """Return the variables that give a child process these settings."""
@@ -146,6 +149,16 @@ def describe() -> list[tuple[str, str, str, str]]:
         (variable(item.name), str(item.default), item.metadata["unit"], item.metadata["meaning"])
         for item in fields(Settings)
     ]
+
+
+def _check_intervals(rules: Rules) -> None:
+    """Raise SettingsError where rows are not made of whole tiles."""
+    tile_ns, row_ns = rules.tile_interval_ns, rules.row_interval_ns
+    if tile_ns <= 0:
+        raise SettingsError(f"{variable('tile_interval_seconds')}: expected more than 0, or -1, got 0")
+    if row_ns <= 0 or row_ns % tile_ns:
+        name = variable("row_interval_seconds")
+        raise SettingsError(f"{name}: expected whole tiles of {tile_ns / 1e9:g} s, got {row_ns / 1e9:g} s")
 
 
 def _converted(name: str, kind: type, value: Any) -> Any:

@@ -28,8 +28,15 @@ def test_a_rule_set_otherwise_changes_the_rules_id():
         ("FORESHOCK_WORKERS", "0", "FORESHOCK_WORKERS: expected 1 to 64, got 0"),
         ("FORESHOCK_BATCH_MS", "x", "FORESHOCK_BATCH_MS: expected a number, got 'x'"),
         ("FORESHOCK_BATCH_MS", "nan", "FORESHOCK_BATCH_MS: expected 0 to 60000, got nan"),
+        ("FORESHOCK_IDLE_TIMEOUT_SECONDS", "nan", "FORESHOCK_IDLE_TIMEOUT_SECONDS: expected -1 to 3600, got nan"),
+        ("FORESHOCK_TILE_INTERVAL_SECONDS", "0", "FORESHOCK_TILE_INTERVAL_SECONDS: expected more than 0, or -1, got 0"),
+        (
+            "FORESHOCK_ROW_INTERVAL_SECONDS",
+            "1.5",
+            "FORESHOCK_ROW_INTERVAL_SECONDS: expected whole tiles of 1 s, got 1.5 s",
+        ),
         ("FORESHOCK_PROFILE", "hours", "FORESHOCK_PROFILE: expected one of ticks, bars, got 'hours'"),
-        ("FORESHOCK_WORKRS", "1", "FORESHOCK_WORKRS: there is no such setting; `foreshock --help` lists them all"),
+        ("FORESHOCK_WORKRS", "1", "FORESHOCK_WORKRS: there is no such setting; `foreshock settings` lists them all"),
     ],
 )
 def test_a_bad_value_is_an_error_that_names_the_setting(variable, value, said):
