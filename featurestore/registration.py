@@ -22,9 +22,10 @@ from featurestore.specs import (
 )
 from featurestore.versions import code_of, digest
 from schemas import FeatureError, Rules
+from schemas.rows import AGED
 from schemas.rules import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 
-MODALITIES = ("trade", "quote", "depth", "derivative", "liquidation", "option", "bar", "flow", "score")
+MODALITIES = AGED
 CLOCK = "clock"
 """The modality of features without records of their own."""
 

@@ -7,9 +7,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from schemas.rules import DAY_NS
 from schemas.topics import topics
 from streams.kafka import create_topics
 from streams.settings import Settings
+
+DAY_MS = DAY_NS // 1_000_000
 
 app = typer.Typer(help="Topics: create, describe, read.", no_args_is_help=True)
 
@@ -28,7 +31,8 @@ def describe() -> None:
     """Print every declared topic: what it holds, key, partitions, how long it is kept."""
     table = Table("topic", "meaning", "key", "partitions", "kept", title="Topics")
     for topic in topics(Settings.from_environment().rules).values():
-        kept = "last of each key" if topic.compacted else "for ever" if topic.retention_ms < 0 else "7 days"
+        days = f"{topic.retention_ms / DAY_MS:g} days" if topic.retention_ms >= 0 else "for ever"
+        kept = "last of each key" if topic.compacted else days
         table.add_row(topic.name, topic.meaning, topic.key, str(topic.partitions), kept)
     Console().print(table)
 

@@ -17,8 +17,6 @@ from schemas.instruments import ANY_ASSET
 from streams.formats.fields import Number, read, shown, time_ns
 
 FORMAT = "ethereum-etl"
-TOKENS_VERSION = 1
-"""Goes up with every change of the table below: it decides what events say."""
 
 ZERO_ADDRESS = "0x" + "0" * 40
 
