@@ -27,6 +27,7 @@ from schemas.errors import StateError
 from schemas.metrics import LOOP_LAG
 from streams.checkpoints import CheckpointStore
 from streams.kafka import Outbox, consumer, require_topics
+from streams.logs import log_to_stderr
 from streams.metrics_server import Metrics, MetricsServer
 from streams.runner import Place, StageRunner, end_on_error
 from streams.settings import Settings
@@ -42,7 +43,6 @@ _FETCH_BYTES = 8 << 20
 _HELD_POLL_SECONDS = 0.1
 _TICK_SECONDS = 0.25
 _ANSWER_SECONDS = 5.0
-_COMPLAINT_SECONDS = 5.0
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -334,32 +334,9 @@ def _acquirer(app: _App, stage: Stage, source: _Source) -> Any:
 
 def run_stage(settings: Settings, stage: Stage) -> None:
     """Run `stage` until SIGTERM; then the process ends, with code 0. Raises StateError before it starts."""
-    _log_to_stderr(settings)
+    log_to_stderr(settings)
     require_topics(settings, [*stage.topics, f"{stage.name}-checkpoint-changelog"])
     asyncio.run(_run(settings, stage))
-
-
-class _Seldom(logging.Filter):
-    """Lets the same complaint through once in a while: aiokafka makes ten a second while a broker is down."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said: dict[tuple[str, str], float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        complaint = (record.name, str(record.msg))
-        if record.levelno < logging.WARNING or record.created - self._said.get(complaint, 0.0) > _COMPLAINT_SECONDS:
-            self._said[complaint] = record.created
-            return True
-        return False
-
-
-def _log_to_stderr(settings: Settings) -> None:
-    handler = logging.StreamHandler()
-    handler.addFilter(_Seldom())
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s", handlers=[handler]
-    )
 
 
 async def _run(settings: Settings, stage: Stage) -> None:

@@ -23,6 +23,7 @@ from schemas.topics import DEAD_LETTER, FEEDS, INGEST_CHECKPOINT, LATE_EVENT, RA
 from streams.ingest.meters import Meters
 from streams.ingest.normaliser import HEARTBEAT, STAGE, Normaliser, NormaliserState
 from streams.kafka import DEADLINE_SECONDS, DeliveryError, Outbox, consumer, read_topic, require_topics
+from streams.logs import log_to_stderr
 from streams.metrics_server import Metrics, MetricsServer
 from streams.settings import Settings
 from streams.watchdog import Pulse, Watchdog, exit_now
@@ -339,6 +340,7 @@ def run_ingest(settings: Settings, *, live: bool = False) -> None:
     Raises StateError where topics are missing or a checkpoint does not fit, DeliveryError where
     Kafka did not take an output. Any other end is with a code that is not 0.
     """
+    log_to_stderr(settings)
     require_topics(settings, [*RAW_TOPICS, *FEEDS.values(), LATE_EVENT, DEAD_LETTER, INGEST_CHECKPOINT])
     metrics = Metrics()
     server = MetricsServer(metrics, settings.metrics_port)
