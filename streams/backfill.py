@@ -36,6 +36,8 @@ _GROUP_MESSAGES = 2_000
 class Outcome(msgspec.Struct):
     """What a backfill read and made."""
 
+    frames_in: int = 0
+    """Raw frames fed, counted before anything is read of them; heartbeats are none."""
     frames: Counter[str] = msgspec.field(default_factory=Counter)
     """Raw frames by what became of them."""
     late: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
@@ -47,7 +49,7 @@ class Outcome(msgspec.Struct):
 
     def lines(self) -> Iterator[str]:
         """Yield the account in lines for people."""
-        yield f"frames in {sum(self.frames.values()) - self.frames['heartbeat']:,}"
+        yield f"frames in {self.frames_in:,}"
         for name, count in sorted(self.frames.items()):
             yield f"  {name} {count:,}"
         yield f"events {self.events:,}"
@@ -159,6 +161,7 @@ def _canonical(normaliser: Normaliser, offsets: Counter[tuple[str, int]]) -> Ite
 
 def _account(normaliser: Normaliser, outcome: Outcome) -> None:
     tally = normaliser.tally
+    outcome.frames_in += tally.frames - tally.heartbeats
     outcome.frames.update({"decoded": tally.decoded, "heartbeat": tally.heartbeats})
     outcome.frames.update({f"left-out:{kind}": count for kind, count in tally.left_out.items()})
     outcome.frames.update({"dead-letter": tally.dead_letters.total()})
