@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
@@ -85,13 +86,15 @@ class InferStage:
         settings, forecaster = self._outlet.settings, state.forecaster
         for message in read_topic(settings, CALIBRATION, partitions=[partition]):
             state.calibration_offset = message.offset + 1
-            if message.value is not None:
-                forecaster.take_calibration(decode_json(message.value, Calibration))
+            with _unreadable_left_out(message):
+                if message.value is not None:
+                    forecaster.take_calibration(decode_json(message.value, Calibration))
         tail = {partition: forecaster.output_offset}
         for message in read_topic(settings, FORECAST, partitions=[partition], start=tail, last=MOST_RECALLED):
             forecaster.output_offset = message.offset + 1
-            if message.value is not None:
-                forecaster.recall(decode_json(message.value, Forecast))
+            with _unreadable_left_out(message):
+                if message.value is not None:
+                    forecaster.recall(decode_json(message.value, Forecast))
 
     def revoked(self, partition: int) -> None:
         """Drop a partition and stop its task."""
@@ -183,6 +186,15 @@ class InferStage:
 
 def _served(network: Network) -> Served:
     return Served(network.name, network.version, network.outputs, network.canary)
+
+
+@contextmanager
+def _unreadable_left_out(message: Message) -> Iterator[None]:
+    """Go past a record that cannot be read: one such in the log must not keep every start from ending well."""
+    try:
+        yield
+    except DecodeError as error:
+        LOGGER.warning("left out: %s", error.at(f"{message.topic}[{message.partition}]@{message.offset}"))
 
 
 def _end_on_error(task: asyncio.Task[None]) -> None:
