@@ -18,7 +18,7 @@ from schemas.errors import StackError
 from schemas.metrics import EVENTS_RECEIVED, FRAMES, OFFSET_LAG
 from schemas.rules import SECOND_NS
 from schemas.topics import EVENT_TOPICS, FEATURE_ROW, FORECAST, MARKET_STATE, RAW_TOPICS
-from streams.kafka import consumer, partition_counts
+from streams.kafka import consumer, partition_counts, read_topic
 from streams.pipeline import prepare
 from streams.report import Report, make_report
 from streams.run import Piece, Supervisor, foreshock, stage_pieces
@@ -94,8 +94,9 @@ class Demo:
                 samples = self._follow(supervisor, watch, ports, settings, draw)
                 seconds = time.monotonic() - started - QUIET_SECONDS
                 watch.close()
-        report = make_report(watch, by_label(samples, FRAMES, "outcome"), int(total(samples, EVENTS_RECEIVED)), seconds)
-        return report, watch
+                frames_in = _frames(settings)
+        frames = by_label(samples, FRAMES, "outcome")
+        return make_report(watch, frames_in, frames, int(total(samples, EVENTS_RECEIVED)), seconds), watch
 
     @contextmanager
     def _stack(self) -> Iterator[Settings]:
@@ -145,7 +146,6 @@ class Demo:
             done = (
                 played
                 and situation.lag == 0
-                and situation.frames >= situation.raw_records
                 and rows_are_written(samples, settings.partitions, settings.rules.row_interval_ns / SECOND_NS)
                 and watch.statuses.total() >= watch.rows
             )
@@ -169,6 +169,12 @@ class _RawTopics:
 
     def close(self) -> None:
         self._reader.close()
+
+
+def _frames(settings: Settings) -> int:
+    """Count what lies on the raw topics and is no heartbeat."""
+    records = (message for topic in RAW_TOPICS for message in read_topic(settings, topic))
+    return sum(message.headers.get("format") != b"heartbeat" for message in records)
 
 
 def _free_range(count: int) -> int:

@@ -36,11 +36,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-def make_report(watch: Watch, frames: Mapping[str, int], events: int, seconds: float) -> Report:
-    """Return the report of a run; `frames`: raw frames by what became of them."""
+def make_report(watch: Watch, frames_in: int, frames: Mapping[str, int], events: int, seconds: float) -> Report:
+    """Return the report of a run.
+
+    `frames_in` are counted on the raw topics, `frames` by ingest: by what became of them.
+    """
     left_out = {name.removeprefix("left-out:"): n for name, n in frames.items() if name.startswith("left-out:")}
     return Report(
-        frames_in=sum(n for name, n in frames.items() if name != "heartbeat"),
+        frames_in=frames_in,
         decoded=frames.get("decoded", 0),
         left_out=left_out,
         dead_letters=frames.get("dead-letter", 0),

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from confluent_kafka import Consumer, TopicPartition
 
-from schemas.forecasts import Calibration, Forecast, ForecastScore, LateEvent
+from schemas.forecasts import Attention, Calibration, Forecast, ForecastScore, LateEvent
 from schemas.rows import decode_rows
 from schemas.topics import (
     ATTENTION,
@@ -41,8 +41,9 @@ class Watch:
         self.latest: dict[str, Forecast] = {}
         self.calibration: dict[tuple[str, str], Calibration] = {}
         self.latencies_ms: list[int] = []
+        self._late_stamps: set[tuple[str, int, int, int]] = set()
         self._row_written_ms: dict[tuple[int, int], int] = {}
-        self._last_origin: dict[str, int] = {}
+        self._last_time: dict[tuple[str, ...], int] = {}
         self._reader = _reader(settings)
 
     def read(self, seconds: float) -> int:
@@ -71,12 +72,16 @@ class Watch:
             self.calibration[state.instrument_id, state.horizon] = state
         elif topic == LATE_EVENT:
             late = msgspec.json.decode(message.value(), type=LateEvent)
-            self.late[late.venue, late.reason] += 1
+            stamp = (late.raw_topic, late.raw_partition, late.raw_offset, late.raw_index)
+            self.late[late.venue, late.reason] += stamp not in self._late_stamps
+            self._late_stamps.add(stamp)
         elif topic == DEAD_LETTER:
             headers = dict(message.headers() or [])
             self.dead_letters[headers.get("x-dlq-stage", b"?").decode("utf-8", "replace")] += 1
         elif topic == ATTENTION:
-            self.attention += 1
+            record = msgspec.json.decode(message.value(), type=Attention)
+            if self._is_new(("attention", record.instrument_id), record.origin_time_ns):
+                self.attention += 1
 
     def _take_row(self, message: Any) -> None:
         row_time_ns = int(dict(message.headers())["row_time_ns"])
@@ -88,9 +93,8 @@ class Watch:
         self.rows += len(decode_rows(message.value()).instruments)
 
     def _take_forecast(self, message: Any, forecast: Forecast) -> None:
-        if self._last_origin.get(forecast.instrument_id, -1) >= forecast.origin_time_ns:
+        if not self._is_new(("forecast", forecast.instrument_id), forecast.origin_time_ns):
             return
-        self._last_origin[forecast.instrument_id] = forecast.origin_time_ns
         self.latest[forecast.instrument_id] = forecast
         self.statuses[forecast.status] += 1
         if forecast.reason:
@@ -101,7 +105,16 @@ class Watch:
         if written is not None and len(self.latencies_ms) < _LATENCIES:
             self.latencies_ms.append(message.timestamp()[1] - written)
 
+    def _is_new(self, series: tuple[str, ...], time_ns: int) -> bool:
+        """Say whether a record goes on from the last of its series; a repeat after a restart does not."""
+        if self._last_time.get(series, -1) >= time_ns:
+            return False
+        self._last_time[series] = time_ns
+        return True
+
     def _take_score(self, score: ForecastScore) -> None:
+        if not self._is_new(("score", score.instrument_id, score.horizon), score.origin_time_ns):
+            return
         self.scored[score.horizon] += 1
         for expert, losses in score.scores.items():
             total = self.losses[score.horizon][expert]
