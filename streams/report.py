@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -113,11 +114,12 @@ def flow_table(report: Report) -> Table:
 def forecast_table(latest: Mapping[str, Forecast]) -> Table:
     """Return the latest forecast of each instrument, as annualised volatility."""
     horizons = list(dict.fromkeys(name for f in latest.values() for name in f.horizons))
-    table = Table(title="Latest forecasts: annualised volatility, 90 % band", title_justify="left")
-    table.add_column("instrument")
-    table.add_column("status")
+    title = "Latest forecasts: volatility in % a year, and its 90 % band"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("instrument", no_wrap=True)
+    table.add_column("status", no_wrap=True)
     for horizon in horizons:
-        table.add_column(horizon, justify="right")
+        table.add_column(horizon, justify="right", no_wrap=True)
     for name, forecast in sorted(latest.items()):
         colour = {"model": "green", "fallback": "yellow"}.get(forecast.status, "red")
         cells = (_band(forecast, horizon) for horizon in horizons)
@@ -131,17 +133,18 @@ def _band(forecast: Forecast, horizon: str) -> str:
         return "-"
     scale = found.volatility_annualised / found.mean**0.5
     low, high = (scale * found.quantiles[level] ** 0.5 for level in ("0.05", "0.95"))
-    return f"{found.volatility_annualised:.0%} [dim]{low:.0%}-{high:.0%}[/]"
+    return f"{100 * found.volatility_annualised:.0f} [dim]{100 * low:.0f}-{100 * high:.0f}[/]"
 
 
 def score_table(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> RenderableType:
     """Return mean losses per horizon and expert, log-HAR always among them."""
     if not scores:
         return Panel("No horizon has ended yet: nothing is scored.", title="Scores", title_align="left")
-    table = Table(title="Scores so far: lower is better; the 90 % band should hold 90 %", title_justify="left")
+    title = "Scores: lower is better; of outcomes, 90 % should lie in the 90 % band"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name in ("horizon", "expert"):
-        table.add_column(name)
-    for name in ("scored", "QLIKE", "pinball / log-HAR's", "CRPS / log-HAR's", "in the 90 % band"):
+        table.add_column(name, no_wrap=True)
+    for name in ("scored", "QLIKE", "pinball to log-HAR's", "in 90 % band"):
         table.add_column(name, justify="right")
     for horizon, experts in scores.items():
         base = experts.get("har", {})
@@ -152,7 +155,6 @@ def score_table(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Rend
                 f"{mean['count']:,.0f}",
                 f"{mean['qlike']:.3f}",
                 _ratio(mean, base, "pinball"),
-                _ratio(mean, base, "crps"),
                 f"{mean.get('coverage_0.9', float('nan')):.1%}",
             )
     return table

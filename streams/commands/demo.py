@@ -17,6 +17,7 @@ from streams.settings import Settings
 from streams.watch import Watch
 
 _LINE_SECONDS = 5.0
+_FILE_WIDTH = 110
 
 
 def demo(
@@ -30,6 +31,8 @@ def demo(
 ) -> None:
     """Run the whole job on a private Kafka and Triton and show what comes out."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=_FILE_WIDTH)
     settings = _with_profile(Settings.from_environment(), paths or [])
     source = Source(paths=tuple(paths or ()), market_seconds=seconds, seed=seed, speed=speed)
     console.print("starting Kafka, Triton and the stages", style="dim")
