@@ -125,8 +125,8 @@ def reset(settings: Settings, *, keep=RAW_TOPICS) -> None:
     """Forget all but the raw topics, so that the same raw log can be processed anew; `keep=()`: these too."""
     admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
     doomed = [name for name in topics(settings.rules) if name not in keep]
-    existing = set(admin.list_topics(timeout=10).topics)
-    for future in admin.delete_topics([name for name in doomed if name in existing], operation_timeout=20).values():
+    existing = [name for name in admin.list_topics(timeout=10).topics if name in doomed]
+    for future in (admin.delete_topics(existing, operation_timeout=20) if existing else {}).values():
         future.result()
     groups = [group.group_id for group in admin.list_consumer_groups().result().valid]
     if groups:

@@ -51,11 +51,11 @@ def test_the_recorded_captures_give_the_rows_of_the_backfill(recorded, tmp_path)
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory):
-    """A stack with Triton whose raw topics hold three minutes of the built-in market."""
+    """A stack with Triton whose raw topics hold two minutes of the built-in market."""
     folder = tmp_path_factory.mktemp("played")
     with private_stack(folder) as stack:
         settings = settings_for(stack, folder)
-        fill(settings, market(11, START_NS, 180))
+        fill(settings, market(11, START_NS, 120))
         yield settings, rows_hash(backfill_topics(settings))
 
 

@@ -120,7 +120,7 @@ def test_without_triton_forecasts_go_on_as_fallback_and_return_to_the_model(serv
     figures = f"{len(out)} forecasts in {OUTAGE_SECONDS:g} s, longest silence {silence_ms} ms, back after {back_ms} ms"
     print(figures)  # noqa: T201 - the measurement itself, shown by pytest -s
     assert {status for _, status in out} == {"fallback"}, figures
-    assert silence_ms < 5_000
+    assert silence_ms < 8_000, figures
     assert back_ms <= 10_000
     records = forecasts(settings)
     assert {(f["instrument_id"], f["origin_time_ns"]) for f in records.values()} == scheduled(first_rows(settings))
