@@ -17,7 +17,7 @@ from deploy.stack import private_stack
 from featurestore.catalogue import Catalogue
 from schemas.batches import decode_batch
 from schemas.rows import decode_rows
-from schemas.topics import DEAD_LETTER, EVENT_TOPICS, FORECAST, RAW_TOPICS
+from schemas.topics import DEAD_LETTER, FEEDS, FORECAST, RAW_TOPICS
 from streams.backfill import backfill_topics
 from streams.kafka import create_topics, read_topic
 from streams.pipeline import raw_producer
@@ -171,13 +171,12 @@ def content(key, value, headers):
 
 def stamps(settings):
     """(raw topic, raw partition, raw offset) of every event of the canonical topics."""
-    fed_by = {topic.replace(".event.", "."): topic for topic in EVENT_TOPICS}
     found = set()
     for raw_topic in RAW_TOPICS:
-        for message in read_topic(settings, fed_by[raw_topic.removeprefix("raw.")]):
+        for message in read_topic(settings, FEEDS[raw_topic]):
             if message.value:
-                columns = decode_batch(message.value).columns
-                places = zip(columns["raw_partition"].tolist(), columns["raw_offset"].tolist(), strict=True)
+                batch = decode_batch(message.value)
+                places = zip(batch.numbers("raw_partition").tolist(), batch.numbers("raw_offset").tolist(), strict=True)
                 found |= {(raw_topic, *place) for place in places}
     assert found
     return found
