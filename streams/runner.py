@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from typing import Protocol
 
-from schemas.errors import ForeshockError, StateError
+from schemas.errors import StateError
 from schemas.metrics import CHECKPOINT_BYTES, CHECKPOINT_DURATION, OFFSET_LAG
 from streams.checkpoints import CheckpointStore
 from streams.kafka import Outbox
@@ -187,10 +187,13 @@ class StageRunner:
             async with asyncio.timeout(HANDOVER_SECONDS):
                 for lease in leases:
                     await self._checkpoint(lease, commit=commit)
-        except (TimeoutError, ForeshockError) as error:
-            LOGGER.warning("no last checkpoint: %s", error or "not in time")
-        for lease in leases:
-            self._revoke(lease)
+        except TimeoutError:
+            LOGGER.warning("no last checkpoint: not in time")
+        except Exception as error:  # noqa: BLE001 - the one before it will do; a lease that lives on would not
+            LOGGER.warning("no last checkpoint: %r", error)
+        finally:
+            for lease in leases:
+                self._revoke(lease)
 
     def _revoke(self, lease: _Lease) -> None:
         partition = lease.partition

@@ -88,13 +88,21 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._stopped.wait(min(5.0, self._stall / 4)):
-            self._pulse.check()
-            if self._loop_age() > self._stall:
-                exit_now(STUCK, f"the event loop did not run for {self._loop_age():.0f} s")
-            ends, now = self._ends(), time.monotonic()
-            stuck = self.stuck(self._positions(), ends, now) or self.outside(self._joining_age(), now)
-            if stuck is not None and not self._stopped.is_set():
-                exit_now(STUCK, stuck)
+            try:
+                self._look()
+            except Exception as error:  # noqa: BLE001 - a thread that ended would leave nobody to watch
+                if not self._stopped.is_set():
+                    exit_now(STUCK, "the watchdog failed", error)
+
+    def _look(self) -> None:
+        """End the process if something stands still."""
+        self._pulse.check()
+        if self._loop_age() > self._stall:
+            exit_now(STUCK, f"the event loop did not run for {self._loop_age():.0f} s")
+        ends, now = self._ends(), time.monotonic()
+        stuck = self.stuck(self._positions(), ends, now) or self.outside(self._joining_age(), now)
+        if stuck is not None and not self._stopped.is_set():
+            exit_now(STUCK, stuck)
 
     def stuck(
         self, positions: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int] | None, now: float

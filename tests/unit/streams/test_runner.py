@@ -299,3 +299,18 @@ def test_a_handover_during_a_checkpoint_waits_for_it_and_then_saves_its_own():
         assert world.journal[-1][2] is not None
 
     run(scenario)
+
+
+def test_whatever_keeps_the_last_checkpoint_from_being_saved_the_lease_ends():
+    async def scenario(world):
+        await world.runner.acquire([0])
+
+        async def broken(*_):
+            raise RuntimeError("the producer of the changelog is closed")
+
+        world.log.write = broken
+        await world.runner.revoke_all()
+        assert world.journal[-2:] == [("revoked", 0), ("forget", 0)]
+        assert world.runner.positions() == {}
+
+    run(scenario)

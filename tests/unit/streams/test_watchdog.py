@@ -1,4 +1,7 @@
-from streams.watchdog import Pulse, Watchdog
+import threading
+
+from streams import watchdog as module
+from streams.watchdog import STUCK, Pulse, Watchdog
 
 PLACE = ("feature.row.v1", 2)
 
@@ -43,3 +46,23 @@ def test_waiting_for_partitions_counts_from_when_the_broker_answers():
     watched.stuck({}, None, 500.0)
     assert watched.outside(501.0, 501.0) is None
     assert watched.outside(621.0, 621.0) == "waiting for partitions for 121 s"
+
+
+def test_a_watchdog_that_fails_ends_the_process_and_not_its_own_thread(monkeypatch):
+    ended = threading.Event()
+    told = []
+
+    def end(*reason):
+        told.append(reason)
+        ended.set()
+
+    def broken():
+        raise RuntimeError("dictionary changed size during iteration")
+
+    monkeypatch.setattr(module, "exit_now", end)
+    watched = Watchdog(Pulse(60), 0.04, broken, dict, lambda: 0.0, lambda: 0.0)
+    watched.start()
+    assert ended.wait(5)
+    watched.stop()
+    code, reason, error = told[0]
+    assert (code, reason, str(error)) == (STUCK, "the watchdog failed", "dictionary changed size during iteration")
