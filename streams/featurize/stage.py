@@ -15,7 +15,8 @@ from schemas.rules import SECOND_NS
 from schemas.topics import EVENT_TOPICS, FEATURE_ROW, MARKET_STATE
 from streams.announcements import announcements, require_announced
 from streams.dead_letters import dead_letter
-from streams.stage import Checkpoint, Message, Outlet
+from streams.stage import Checkpoint, FencedError, Message, Outlet
+from streams.watchdog import exit_now
 
 GATHER_SECONDS = 0.02
 """Catching up, so much is read between two closings: a block of many rows costs little more than one row."""
@@ -82,7 +83,16 @@ class FeaturizeStage:
         if loop.time() >= due:
             self._close(partition)
         elif partition not in self._closing:
-            self._closing[partition] = loop.call_at(due, self._close, partition)
+            self._closing[partition] = loop.call_at(due, self._close_later, partition)
+
+    def _close_later(self, partition: int) -> None:
+        """Close when the time has come: nobody but us hears of what goes wrong in a timer."""
+        try:
+            self._close(partition)
+        except FencedError:
+            return
+        except Exception as error:  # noqa: BLE001 - as in any other callback of a stage
+            exit_now(1, f"{self.name}: partition {partition} could not be closed", error)
 
     def _close(self, partition: int) -> None:
         timer = self._closing.pop(partition, None)
@@ -91,7 +101,12 @@ class FeaturizeStage:
         engine = self._engines.get(partition)
         if engine is None:
             return
-        self._write(partition, engine.advance())
+        try:
+            self._write(partition, engine.advance())
+        except BaseException:
+            # The engine counts outputs as written that are not: no checkpoint may be taken of it any more.
+            self._engines.pop(partition, None)
+            raise
         self._tell_border(partition, engine)
         self._closed_at[partition] = asyncio.get_running_loop().time()
         self._hold_or_release(partition, engine.backlog)

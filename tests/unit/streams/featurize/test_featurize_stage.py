@@ -1,0 +1,109 @@
+"""When the featurize stage closes, holds and ends, with the engine and Kafka played by hand."""
+
+import asyncio
+
+import pytest
+
+from featurestore.engine import Checkpoint, Output
+from schemas.topics import EXCHANGE_EVENT, MARKET_STATE
+from streams.featurize import stage as module
+from streams.featurize.stage import GATHER_SECONDS, FeaturizeStage
+from streams.metrics_server import Metrics
+from streams.settings import Settings
+from streams.stage import FencedError, Message
+
+
+class Engine:
+    """Answers each `advance` with what was put into `ready`."""
+
+    def __init__(self):
+        self.ready = []
+        self.backlog = 0
+        self.row_border_ns = None
+
+    def apply(self, *message):
+        pass
+
+    def advance(self):
+        outputs, self.ready = self.ready, []
+        return outputs
+
+    def checkpoint(self):
+        return Checkpoint({}, b"state")
+
+
+class Outlet:
+    """Takes outputs until `refusal` is set."""
+
+    def __init__(self):
+        self.settings = Settings()
+        self.metrics = Metrics()
+        self.emitted = []
+        self.held = set()
+        self.refusal = None
+
+    def emit(self, partition, output):
+        if self.refusal is not None and self.emitted:
+            raise self.refusal
+        self.emitted.append(output)
+
+    def hold(self, topic, partition):
+        self.held.add(topic)
+
+    def release(self, topic, partition):
+        self.held.discard(topic)
+
+
+class World:
+    def __init__(self):
+        self.now = 1_000.0
+        self.stage = FeaturizeStage(None, clock=lambda: self.now)
+        self.outlet = self.stage._outlet = Outlet()
+        self.engine = self.stage._engines[0] = Engine()
+
+    async def read(self, topic=EXCHANGE_EVENT):
+        await self.stage.process(Message(topic, 0, 1, None, {}, b"", 0))
+
+
+def parts(count):
+    return [Output(MARKET_STATE, None, b"part", {}, 0) for _ in range(count)]
+
+
+@pytest.fixture
+def ended(monkeypatch):
+    """The reasons for which the process would have ended."""
+    reasons = []
+    monkeypatch.setattr(module, "exit_now", lambda *reason: reasons.append(reason))
+    return reasons
+
+
+async def _fail_in_a_timer(world, refusal):
+    await world.read()
+    world.engine.ready = parts(2)
+    world.outlet.refusal = refusal
+    await world.read()
+    await asyncio.sleep(2 * GATHER_SECONDS)
+
+
+def test_an_error_in_the_timer_ends_the_process_and_no_checkpoint_counts_what_was_lost(ended):
+    world = World()
+    asyncio.run(_fail_in_a_timer(world, RuntimeError("the queue is full")))
+    ((code, reason, error),) = ended
+    assert (code, reason, str(error)) == (1, "featurize: partition 0 could not be closed", "the queue is full")
+    assert len(world.outlet.emitted) == 1
+    assert world.stage.checkpoint(0) is None
+
+
+def test_a_timer_of_a_partition_that_was_taken_from_us_ends_quietly(ended):
+    world = World()
+    asyncio.run(_fail_in_a_timer(world, FencedError("partition 0 was revoked")))
+    assert ended == []
+
+
+def test_an_error_midway_in_writing_reaches_the_runner_and_no_checkpoint_is_taken_after_it():
+    world = World()
+    world.engine.ready = parts(2)
+    world.outlet.refusal = RuntimeError("the queue is full")
+    with pytest.raises(RuntimeError, match="the queue is full"):
+        asyncio.run(world.read())
+    assert world.stage.checkpoint(0) is None
