@@ -9,7 +9,7 @@ import numpy as np
 from featurestore.catalogue import Catalogue
 from featurestore.engine import Output, PartitionEngine
 from schemas import DecodeError
-from schemas.metrics import DEAD_LETTERS, FEATURE_FRESHNESS, FEATURE_NULL, ROWS, WATERMARK
+from schemas.metrics import DEAD_LETTERS, FEATURE_FRESHNESS, FEATURE_NULL, PENDING_EVENTS, ROWS, WATERMARK
 from schemas.rows import Rows, decode_rows
 from schemas.rules import SECOND_NS
 from schemas.topics import EVENT_TOPICS, FEATURE_ROW, MARKET_STATE
@@ -22,6 +22,8 @@ GATHER_SECONDS = 0.02
 """Catching up, so much is read between two closings: a block of many rows costs little more than one row."""
 MAX_BACKLOG = 600
 """Closed borders without a row, above which no more events are read: rows wait for another partition."""
+MAX_PENDING = 200_000
+"""Events in open tiles, above which topics wait for the one whose raw partitions are furthest behind."""
 
 
 class FeaturizeStage:
@@ -34,7 +36,7 @@ class FeaturizeStage:
         self._catalogue = catalogue
         self._clock = clock
         self._engines: dict[int, PartitionEngine] = {}
-        self._held: set[int] = set()
+        self._held: dict[int, frozenset[str]] = {}
         self._closing: dict[int, asyncio.TimerHandle] = {}
         self._closed_at: dict[int, float] = {}
         self._outlet: Outlet
@@ -51,7 +53,7 @@ class FeaturizeStage:
         context = (partition, rules, self._catalogue, self._announcements)
         engine = PartitionEngine(*context) if checkpoint is None else PartitionEngine.restore(checkpoint, *context)
         self._engines[partition] = engine
-        self._held.discard(partition)
+        self._held.pop(partition, None)
         self._tell_border(partition, engine)
         return engine.resume
 
@@ -63,6 +65,7 @@ class FeaturizeStage:
         if timer is not None:
             timer.cancel()
         self._outlet.metrics.forget(WATERMARK, self.name, str(partition))
+        self._outlet.metrics.forget(PENDING_EVENTS, str(partition))
 
     async def process(self, message: Message) -> None:
         """Take in one message and write the rows that it completes."""
@@ -109,7 +112,8 @@ class FeaturizeStage:
             raise
         self._tell_border(partition, engine)
         self._closed_at[partition] = asyncio.get_running_loop().time()
-        self._hold_or_release(partition, engine.backlog)
+        self._outlet.metrics[PENDING_EVENTS].labels(str(partition)).set(engine.pending_events)
+        self._hold_or_release(partition, engine)
 
     def checkpoint(self, partition: int) -> Checkpoint | None:
         """Return the engine's state as of now."""
@@ -144,11 +148,25 @@ class FeaturizeStage:
         for name, share in zip(last.features, np.isnan(last.values).mean(axis=0), strict=True):
             metrics[FEATURE_NULL].labels(name).set(share)
 
-    def _hold_or_release(self, partition: int, backlog: int) -> None:
-        """Stop reading events, never market parts, while too many rows wait for other partitions."""
-        waits = backlog > MAX_BACKLOG
-        if waits == (partition in self._held):
-            return
-        for topic in EVENT_TOPICS:
-            (self._outlet.hold if waits else self._outlet.release)(topic, partition)
-        (self._held.add if waits else self._held.discard)(partition)
+    def _hold_or_release(self, partition: int, engine: PartitionEngine) -> None:
+        """Stop reading events, never market parts, that would only fill the memory."""
+        held, wanted = self._held.get(partition, frozenset()), _to_hold(engine)
+        for topic in sorted(held - wanted):
+            self._outlet.release(topic, partition)
+        for topic in sorted(wanted - held):
+            self._outlet.hold(topic, partition)
+        self._held[partition] = wanted
+
+
+def _to_hold(engine: PartitionEngine) -> frozenset[str]:
+    """Return the event topics not to be read now.
+
+    All of them while too many rows wait for other partitions; while too many events wait for the
+    topic that is furthest behind, those that are ahead of it.
+    """
+    if engine.backlog > MAX_BACKLOG:
+        return frozenset(EVENT_TOPICS)
+    if engine.pending_events <= MAX_PENDING:
+        return frozenset()
+    heard = {topic: -1 if border is None else border for topic, border in engine.watermarks_ns().items()}
+    return frozenset(topic for topic, border in heard.items() if border > min(heard.values()))

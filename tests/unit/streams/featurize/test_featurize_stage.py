@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from featurestore.engine import Checkpoint, Output
-from schemas.topics import EXCHANGE_EVENT, MARKET_STATE
+from schemas.metrics import PENDING_EVENTS
+from schemas.topics import EVENT_TOPICS, EXCHANGE_EVENT, MARKET_STATE, ONCHAIN_EVENT, SENTIMENT_EVENT
 from streams.featurize import stage as module
-from streams.featurize.stage import GATHER_SECONDS, FeaturizeStage
+from streams.featurize.stage import GATHER_SECONDS, MAX_BACKLOG, MAX_PENDING, FeaturizeStage
 from streams.metrics_server import Metrics
 from streams.settings import Settings
 from streams.stage import FencedError, Message
@@ -18,7 +19,8 @@ class Engine:
 
     def __init__(self):
         self.ready = []
-        self.backlog = 0
+        self.backlog = self.pending_events = 0
+        self.watermarks = dict.fromkeys(EVENT_TOPICS)
         self.row_border_ns = None
 
     def apply(self, *message):
@@ -27,6 +29,9 @@ class Engine:
     def advance(self):
         outputs, self.ready = self.ready, []
         return outputs
+
+    def watermarks_ns(self):
+        return self.watermarks
 
     def checkpoint(self):
         return Checkpoint({}, b"state")
@@ -107,3 +112,41 @@ def test_an_error_midway_in_writing_reaches_the_runner_and_no_checkpoint_is_take
     with pytest.raises(RuntimeError, match="the queue is full"):
         asyncio.run(world.read())
     assert world.stage.checkpoint(0) is None
+
+
+def held(pending, backlog=0, **watermarks):
+    """Return what is held with these watermarks, None where a topic was not heard."""
+    world = World()
+    world.engine.pending_events, world.engine.backlog = pending, backlog
+    world.engine.watermarks = {f"{name}.event.v1": border for name, border in watermarks.items()}
+    asyncio.run(world.read())
+    return world.outlet.held
+
+
+def test_topics_ahead_of_the_slowest_one_wait_while_too_many_events_are_pending():
+    # onchain stands still at 5 while the others go on
+    more = MAX_PENDING + 1
+    assert held(more, exchange=9, onchain=5, sentiment=7) == {EXCHANGE_EVENT, SENTIMENT_EVENT}
+    assert held(more, exchange=9, onchain=None, sentiment=None) == {EXCHANGE_EVENT}
+    assert held(more, exchange=9, onchain=9, sentiment=9) == set()
+    assert held(MAX_PENDING, exchange=9, onchain=5, sentiment=7) == set()
+    assert held(0, MAX_BACKLOG + 1, exchange=9, onchain=5, sentiment=7) == set(EVENT_TOPICS)
+
+
+async def _catch_up(world, seen):
+    for border, pending in ((5, MAX_PENDING + 1), (9, MAX_PENDING + 1), (9, 0)):
+        world.engine.watermarks = {EXCHANGE_EVENT: 9, ONCHAIN_EVENT: border, SENTIMENT_EVENT: 9}
+        world.engine.pending_events = pending
+        await world.read(ONCHAIN_EVENT)
+        await asyncio.sleep(1.5 * GATHER_SECONDS)
+        seen.append((set(world.outlet.held), world.outlet.metrics.value(PENDING_EVENTS, partition="0")))
+
+
+def test_a_topic_is_read_again_when_the_slowest_has_come_up_to_it():
+    seen = []
+    asyncio.run(_catch_up(World(), seen))
+    assert seen == [
+        ({EXCHANGE_EVENT, SENTIMENT_EVENT}, MAX_PENDING + 1),
+        (set(), MAX_PENDING + 1),
+        (set(), 0),
+    ]
