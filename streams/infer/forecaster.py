@@ -118,10 +118,15 @@ class Forecaster:
 
     # What is read.
 
-    def recall(self, forecast: Forecast) -> None:
-        """Take in a record of our own output: the first of an id is the forecast, so none is made again."""
-        if not self._is_emitted(forecast.instrument_id, forecast.origin_time_ns):
-            self._note(forecast)
+    def recall(self, forecast: Forecast) -> bool:
+        """Take in a record of our own output and return whether it is news.
+
+        The first of an id is the forecast, so none is made again.
+        """
+        if self._is_emitted(forecast.instrument_id, forecast.origin_time_ns):
+            return False
+        self._note(forecast)
+        return True
 
     def take_calibration(self, calibration: Calibration) -> None:
         """Take in a calibration state; the latest of each instrument and horizon is applied."""
@@ -190,16 +195,28 @@ class Forecaster:
         }
         return Batch(jobs, arrays, rows, base)
 
+    def explain(self, batch: Batch, answers: Answers) -> list[Record]:
+        """Return the attention behind the forecasts that `settle` will make; changes nothing."""
+        attention = self._summaries(answers)
+        if attention is None:
+            return []
+        _, usable = self._experts(batch, answers)
+        asked = [(job.origin, name) for job in batch.jobs for name in job.instruments]
+        return [
+            attention_record(self.models, origin, name, attention[row])
+            for (origin, name), row, good in zip(asked, batch.rows.tolist(), usable.tolist(), strict=True)
+            if good
+        ]
+
     def settle(self, batch: Batch, answers: Answers, reason: str = "") -> list[Record]:
         """Return the records of a batch; without `answers`, `reason` says why log-HAR stands alone."""
         made = self._made(batch, answers, reason)
-        attention = self._summaries(answers)
         self.statuses.clear()
         records: list[Record] = []
         place = 0
         for job in batch.jobs:
             for index in range(len(job.instruments)):
-                records += self._finish(job, index, made, place, batch, attention)
+                records += self._finish(job, index, made, place, batch)
                 place += 1
             self._jobs.popleft()
         return records
@@ -260,9 +277,7 @@ class Forecaster:
                 return Summaries(answers[network.expert]["attention"], self.models.shape, network.half_lives)
         return None
 
-    def _finish(
-        self, job: Job, index: int, made: Made, place: int, batch: Batch, attention: Summaries | None
-    ) -> list[Record]:
+    def _finish(self, job: Job, index: int, made: Made, place: int, batch: Batch) -> list[Record]:
         instrument = job.instruments[index]
         row = int(batch.rows[place])
         ranks = self._ranks(instrument, made.widths[place])
@@ -272,10 +287,7 @@ class Forecaster:
         self._note(forecast)
         self.statuses[forecast.status] += 1
         self.output_offset += 1
-        records = forecast_records(forecast, job.origin.partition)
-        if attention is not None and forecast.status == "model":
-            records.append(attention_record(self.models, forecast, attention[row], job.origin.partition))
-        return records
+        return forecast_records(forecast, job.origin.partition)
 
     def _quality(self, job: Job, index: int) -> list[str]:
         """Return the row's quality, and `warming` while the window or a variance is not filled."""

@@ -141,16 +141,16 @@ def forecast_records(forecast: Forecast, partition: int) -> list[Record]:
     return [Record(topic, key, value, headers, partition) for topic in (FORECAST, FORECAST_LATEST)]
 
 
-def attention_record(models: Models, forecast: Forecast, summary: Summary, partition: int) -> Record:
+def attention_record(models: Models, origin: Origin, instrument: str, summary: Summary) -> Record:
     """Return the attention behind a forecast."""
     performer = next(network for network in models.networks if network.half_lives)
     attention = Attention(
-        id=forecast.id,
-        instrument_id=forecast.instrument_id,
-        origin_time_ns=forecast.origin_time_ns,
+        id=f"{instrument}@{origin.time_ns}",
+        instrument_id=instrument,
+        origin_time_ns=origin.time_ns,
         model=ModelName(name=performer.name, version=performer.version, hash=performer.hash),
         modalities=summary.modalities,
         heads=summary.heads,
     )
-    headers = cloud_event_headers("attention", forecast.id, forecast.origin_time_ns, forecast.instrument_id)
-    return Record(ATTENTION, forecast.instrument_id.encode(), encode_json(attention), headers, partition)
+    headers = cloud_event_headers("attention", attention.id, origin.time_ns, instrument)
+    return Record(ATTENTION, instrument.encode(), encode_json(attention), headers, origin.partition)

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from schemas.errors import DecodeError, InferenceError
 from schemas.forecasts import Calibration, Forecast, decode_json
-from schemas.metrics import DEAD_LETTERS, FORECAST_AGE, FORECASTS_PUBLISHED
-from schemas.topics import CALIBRATION, FEATURE_ROW, FORECAST
+from schemas.metrics import DEAD_LETTERS, END_TO_END, FORECAST_AGE, FORECASTS_PUBLISHED
+from schemas.topics import CALIBRATION, FEATURE_ROW, FORECAST, FORECAST_LATEST
 from streams.dead_letters import dead_letter
 from streams.infer.forecaster import BATCH_ROWS, Answers, Batch, Forecaster
 from streams.infer.models import Models, Network, read_models
 from streams.kafka import read_topic
 from streams.runner import end_on_error
-from streams.stage import Checkpoint, FencedError, Message, Outlet
+from streams.stage import Checkpoint, FencedError, Message, Outlet, Record
 from streams.triton_client import Served, TritonClient
 from triton_models.export import REPOSITORY
 
@@ -75,26 +75,37 @@ class InferStage:
         if checkpoint is not None:
             forecaster.restore(checkpoint)
         state = self._partitions[partition] = _Partition(forecaster)
-        await asyncio.to_thread(self._recall, partition, state)
+        for record in await asyncio.to_thread(self._recall, partition, state):
+            self._outlet.emit(partition, record)
         state.task = asyncio.create_task(self._work(partition, state), name=f"infer-{partition}")
         state.task.add_done_callback(_end_on_error)
         resume = {CALIBRATION: state.calibration_offset}
         return resume if forecaster.rewind < 0 else {**resume, FEATURE_ROW: forecaster.rewind}
 
-    def _recall(self, partition: int, state: _Partition) -> None:
-        """Read the calibration states, and the tail of our own output: what is there is not made again."""
+    def _recall(self, partition: int, state: _Partition) -> list[Record]:
+        """Read the calibration states, and the tail of our own output: what is there is not made again.
+
+        Returns the last forecasts for the topic of the latest ones: a crash may have come between
+        the two, and no other forecast of an instrument need ever follow.
+        """
         settings, forecaster = self._outlet.settings, state.forecaster
         for message in read_topic(settings, CALIBRATION, partitions=[partition]):
             state.calibration_offset = message.offset + 1
             with _unreadable_left_out(message):
                 if message.value is not None:
                     forecaster.take_calibration(decode_json(message.value, Calibration))
+        latest: dict[str, Record] = {}
         tail = {partition: forecaster.output_offset}
         for message in read_topic(settings, FORECAST, partitions=[partition], start=tail, last=MOST_RECALLED):
             forecaster.output_offset = message.offset + 1
             with _unreadable_left_out(message):
                 if message.value is not None:
-                    forecaster.recall(decode_json(message.value, Forecast))
+                    forecast = decode_json(message.value, Forecast)
+                    if forecaster.recall(forecast):
+                        latest[forecast.instrument_id] = Record(
+                            FORECAST_LATEST, message.key, message.value, message.headers, partition
+                        )
+        return list(latest.values())
 
     def revoked(self, partition: int) -> None:
         """Drop a partition and stop its task."""
@@ -148,6 +159,7 @@ class InferStage:
                 state.more.clear()
                 continue
             answers, reason = await self._ask(batch)
+            await self._explain(partition, state.forecaster.explain(batch, answers))
             for record in state.forecaster.settle(batch, answers, reason):
                 self._outlet.emit(partition, record)
             self._count(partition, state, batch)
@@ -155,6 +167,13 @@ class InferStage:
             if state.held and state.forecaster.pending < LOW_ROWS:
                 state.held = False
                 self._outlet.release(FEATURE_ROW, partition)
+
+    async def _explain(self, partition: int, attention: list[Record]) -> None:
+        """Write attention before its forecasts: a restart takes what has its forecast for done."""
+        for record in attention:
+            self._outlet.emit(partition, record)
+        if attention:
+            await self._outlet.acknowledged(partition)
 
     async def _ask(self, batch: Batch) -> tuple[Answers, str]:
         """Ask both networks at once, with one deadline; without all answers there are none."""
@@ -181,7 +200,10 @@ class InferStage:
         metrics = self._outlet.metrics
         for (status, count), horizon in product(state.forecaster.statuses.items(), self._models.horizons):
             metrics[FORECASTS_PUBLISHED].labels(horizon, status).inc(count)
-        metrics[FORECAST_AGE].labels(str(partition)).set(self._clock() - batch.jobs[-1].origin.time_ns / 1e9)
+        now = self._clock()
+        for time_ns in dict.fromkeys(job.origin.time_ns for job in batch.jobs):
+            metrics[END_TO_END].observe(max(0.0, now - time_ns / 1e9))
+        metrics[FORECAST_AGE].labels(str(partition)).set(now - batch.jobs[-1].origin.time_ns / 1e9)
 
 
 def _served(network: Network) -> Served:

@@ -22,7 +22,7 @@ def run(one, reason="", scale=1.0):
     records = []
     while (batch := one.next_batch()) is not None:
         answers = answer(batch, scale) if not reason and batch.asked else {}
-        records += one.settle(batch, answers, reason)
+        records += one.explain(batch, answers) + one.settle(batch, answers, reason)
     return records
 
 
@@ -39,12 +39,12 @@ def test_a_healthy_answer_gives_one_model_forecast_per_instrument_with_attention
     one = forecaster()
     one.take_row(7, row_message(0, (BTC, ETH)))
     records = run(one)
-    assert [record.topic for record in records] == [FORECAST, FORECAST_LATEST, ATTENTION] * 2
+    assert [record.topic for record in records] == [ATTENTION] * 2 + [FORECAST, FORECAST_LATEST] * 2
     assert {record.partition for record in records} == {0}
     first = forecasts(records)[0]
     assert (first.id, first.status, first.reason) == (f"{BTC}@{T0}", "model", "")
-    assert records[0].key == BTC.encode()
-    assert dict(records[0].headers)["ce_type"] == b"foreshock.forecast.v1"
+    assert records[2].key == BTC.encode()
+    assert dict(records[2].headers)["ce_type"] == b"foreshock.forecast.v1"
     assert set(first.horizons) == {"1m", "5m", "1h", "1d"}
     assert {name: expert.weight for name, expert in first.experts.items()} == pytest.approx(
         {"har": 1 / 3, "lstm": 1 / 3, "performer": 1 / 3}
@@ -100,6 +100,8 @@ def test_one_row_that_is_not_finite_is_a_fallback_and_its_neighbours_are_not():
     batch = one.next_batch()
     answers = answer(batch)
     answers["lstm"]["quantiles"][1, 2, 3] = np.nan
+    attention = one.explain(batch, answers)
+    assert [record.key for record in attention] == [BTC.encode()]
     made = forecasts(one.settle(batch, answers))
     assert [forecast.status for forecast in made] == ["model", "fallback"]
     assert made[1].reason == "the answer is not finite"
