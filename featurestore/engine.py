@@ -82,6 +82,8 @@ class PartitionEngine:
             self._sets.check_next(state.tiles.closed * rules.tile_interval_ns)
             self._closing = Closing.restored(state.tiles, partition, rules, self._sets)
         self._watcher: TileWatcher | None = None
+        self.repeated_events = 0
+        """Events skipped since the start because their stamps were applied before."""
 
     @classmethod
     def restore(
@@ -180,8 +182,10 @@ class PartitionEngine:
         _check_stamps(batch.numbers("raw_partition"), offsets, indices, raw)
         last = int(offsets[-1]), int(indices[-1])
         if last <= seen:
+            self.repeated_events += len(batch)
             return None, -1
         taken = (offsets > seen[0]) | ((offsets == seen[0]) & (indices > seen[1]))
+        self.repeated_events += len(batch) - int(taken.sum())
         times = batch.numbers("tile_time_ns")
         closed_ns = self.closed_ns
         if closed_ns is not None:

@@ -34,7 +34,7 @@ def _histogram(name: str, buckets: tuple[float, ...], meaning: str, *labels: str
 
 FRAMES = _counter("frames", "Raw frames read, by what became of them.", "topic", "outcome")
 EVENTS_RECEIVED = _counter("events_received", "Events that ingest accepted.", "topic")
-REPEATED_EVENTS = _counter("repeated_events", "Events skipped as repeats.", "topic")
+REPEATED_EVENTS = _counter("repeated_events", "Events that ingest wrote again, skipped by their stamps.", "topic")
 LATE_EVENTS = _counter("late_events", "Events outside the lateness bound.", "venue", "reason")
 DEAD_LETTERS = _counter("dead_letter", "Records that could not be read.", "stage", "reason")
 EVENT_TIME_LAG = _gauge("event_time_lag_seconds", "Receive time minus event time of the last event.", "topic")
@@ -43,11 +43,10 @@ OFFSET_LAG = _gauge("offset_lag", "Messages not read yet.", "topic", "partition"
 WINDOW_CLOSE_DELAY = _histogram(
     "window_close_delay_seconds",
     _LATENCY,
-    "From the arrival of the message that completed a row to the row on its topic.",
+    "From the arrival of the message that completed rows, or the first one gathered with it, to the rows handed over.",
 )
 FEATURE_FRESHNESS = _gauge("feature_freshness_seconds", "Age of the last row written.", "partition")
 FEATURE_NULL = _gauge("feature_null_ratio", "Share of masked values in the last row.", "feature")
-BOOK_GAPS = _counter("book_gaps", "Order books that lost their sequence.", "venue")
 SOURCE_LAST_EVENT = _gauge(
     "source_last_event_timestamp_seconds", "Event time of a venue's last event.", "venue", "stream"
 )
@@ -59,15 +58,14 @@ INFERENCE_BATCH_SIZE = _histogram("inference_batch_size", _BATCH, "Instruments i
 INFERENCE_INFLIGHT = _gauge("inference_inflight", "Requests waiting for Triton.")
 BREAKER_STATE = _gauge("breaker_state", "0 closed, 1 half open, 2 open.")
 FORECASTS_PUBLISHED = _counter("forecasts_published", "Forecasts written.", "horizon", "status")
-FORECAST_SLOT_MISSED = _counter("forecast_slot_missed", "Scheduled forecasts never written.")
 FORECAST_AGE = _gauge("forecast_age_seconds", "Now minus the last forecast's origin.", "partition")
 END_TO_END = _histogram(
-    "end_to_end_seconds", _LATENCY, "From the last frame behind a row to its forecast on the topic."
+    "end_to_end_seconds",
+    _LATENCY,
+    "From a row's border in event time to its forecasts handed over; says something live only.",
 )
 COVERAGE = _gauge("coverage_ratio", "Share of outcomes inside the central band, so far.", "horizon", "level")
 SCORE = _gauge("score", "Mean loss so far.", "horizon", "expert", "metric")
-PARITY_MISMATCH = _counter("parity_mismatch", "Rows that differ from their recomputation.")
-FAITHFULNESS = _gauge("explanation_faithfulness", "Rank correlation of attention with leave-one-out effect.")
 CHECKPOINT_BYTES = _gauge("checkpoint_bytes", "Size of the last checkpoint.", "stage", "partition")
 CHECKPOINT_DURATION = _histogram(
     "checkpoint_duration_seconds",
@@ -76,6 +74,6 @@ CHECKPOINT_DURATION = _histogram(
     "stage",
 )
 LOOP_LAG = _gauge("event_loop_lag_seconds", "Delay of the event loop at the last look.", "stage")
-BUILD_INFO = _gauge("build_info", "Always 1.", "version", "rules_id", "feature_set_id")
+BUILD_INFO = _gauge("build_info", "Always 1: what this process is.", "version", "rules_id", "feature_set_id")
 
 METRICS: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

@@ -9,7 +9,16 @@ import numpy as np
 from featurestore.catalogue import Catalogue
 from featurestore.engine import Output, PartitionEngine
 from schemas import DecodeError
-from schemas.metrics import DEAD_LETTERS, FEATURE_FRESHNESS, FEATURE_NULL, PENDING_EVENTS, ROWS, WATERMARK
+from schemas.metrics import (
+    DEAD_LETTERS,
+    FEATURE_FRESHNESS,
+    FEATURE_NULL,
+    PENDING_EVENTS,
+    REPEATED_EVENTS,
+    ROWS,
+    WATERMARK,
+    WINDOW_CLOSE_DELAY,
+)
 from schemas.rows import Rows, decode_rows
 from schemas.rules import SECOND_NS
 from schemas.topics import EVENT_TOPICS, FEATURE_ROW, MARKET_STATE
@@ -39,6 +48,8 @@ class FeaturizeStage:
         self._held: dict[int, frozenset[str]] = {}
         self._closing: dict[int, asyncio.TimerHandle] = {}
         self._closed_at: dict[int, float] = {}
+        self._arrived: dict[int, float] = {}
+        """When the first message came that no closing has seen yet."""
         self._outlet: Outlet
 
     async def started(self, outlet: Outlet) -> None:
@@ -46,6 +57,7 @@ class FeaturizeStage:
         self._outlet = outlet
         self._announcements = announcements(outlet.settings)
         require_announced(self._catalogue, self._announcements)
+        outlet.metrics.tell_build(outlet.settings.rules.rules_id, self._catalogue.feature_set_id)
 
     async def assigned(self, partition: int, checkpoint: bytes | None) -> Mapping[str, int]:
         """Build the engine of a partition from its checkpoint."""
@@ -61,6 +73,7 @@ class FeaturizeStage:
         """Forget the engine of a partition."""
         self._engines.pop(partition, None)
         self._closed_at.pop(partition, None)
+        self._arrived.pop(partition, None)
         timer = self._closing.pop(partition, None)
         if timer is not None:
             timer.cancel()
@@ -70,6 +83,7 @@ class FeaturizeStage:
     async def process(self, message: Message) -> None:
         """Take in one message and write the rows that it completes."""
         engine = self._engines[message.partition]
+        arrived, repeated = self._clock(), engine.repeated_events
         try:
             engine.apply(message.topic, message.offset, message.headers, message.value)
         except DecodeError as error:
@@ -77,6 +91,9 @@ class FeaturizeStage:
             await self._outlet.acknowledged(message.partition)
             self._outlet.metrics[DEAD_LETTERS].labels(self.name, "decode").inc()
             return
+        self._arrived.setdefault(message.partition, arrived)
+        if engine.repeated_events > repeated:
+            self._outlet.metrics[REPEATED_EVENTS].labels(message.topic).inc(engine.repeated_events - repeated)
         self._close_soon(message.partition)
 
     def _close_soon(self, partition: int) -> None:
@@ -127,10 +144,12 @@ class FeaturizeStage:
         """Nothing was opened."""
 
     def _write(self, partition: int, outputs: list[Output]) -> None:
+        arrived = self._arrived.pop(partition, self._clock())
         for output in outputs:
             self._outlet.emit(partition, output)
         rows = [output for output in outputs if output.topic == FEATURE_ROW]
         if rows:
+            self._outlet.metrics[WINDOW_CLOSE_DELAY].observe(max(0.0, self._clock() - arrived))
             self._measure(partition, decode_rows(rows[-1].value), len(rows))
 
     def _tell_border(self, partition: int, engine: PartitionEngine) -> None:

@@ -343,6 +343,7 @@ def run_ingest(settings: Settings, *, live: bool = False) -> None:
     log_to_stderr(settings)
     require_topics(settings, [*RAW_TOPICS, *FEEDS.values(), LATE_EVENT, DEAD_LETTER, INGEST_CHECKPOINT])
     metrics = Metrics()
+    metrics.tell_build(settings.rules.rules_id)
     server = MetricsServer(metrics, settings.metrics_port)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

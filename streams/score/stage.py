@@ -32,6 +32,7 @@ class ScoreStage:
     async def started(self, outlet: Outlet) -> None:
         """Keep the outlet."""
         self._outlet = outlet
+        outlet.metrics.tell_build(outlet.settings.rules.rules_id)
 
     async def assigned(self, partition: int, checkpoint: bytes | None) -> Mapping[str, int]:
         """Restore a partition from its checkpoint."""

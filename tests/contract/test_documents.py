@@ -7,6 +7,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from schemas import metrics
 from schemas.asyncapi import asyncapi, json_schemas, write
 from schemas.events import EVENTS
 from schemas.forecasts import JSON_RECORDS
@@ -77,6 +78,12 @@ def test_metric_names_are_what_prometheus_expects():
         assert not metric.name.endswith(("_ms", "_us", "_count", "_sum"))
         assert metric.meaning.endswith(".")
     assert len({metric.name for metric in METRICS}) == len(METRICS)
+
+
+def test_every_declared_metric_is_used():
+    code = "".join(path.read_text() for path in (ROOT / "streams").rglob("*.py"))
+    names = {name for name, value in vars(metrics).items() if isinstance(value, metrics.Metric)}
+    assert {name for name in names if not re.search(rf"\[{name}\]", code)} == set()
 
 
 def test_generated_parts_of_the_documents_are_up_to_date():

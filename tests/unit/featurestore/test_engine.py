@@ -327,3 +327,24 @@ def some_flow(draw, at):
     amount = draw.exponential(1e6)
     kinds = {"kind": "mint", "token": "USDT", "amount": amount, "amount_usd": amount}
     return event("flow", at, instrument="*", venue="ethereum", **kinds)
+
+
+def test_events_that_are_written_again_are_counted():
+    # raw records 5..6, then 5..7 by a second writer, and 6..7 by a third
+    canon = started()
+    canon.send(trade(10), trade(20), at=5)
+    canon.send(trade(10), trade(20), trade(30), at=5)
+    canon.send(trade(20), trade(30), at=6)
+    assert canon.engine.repeated_events == 4
+
+
+def test_events_that_a_restart_reads_again_are_no_repeats():
+    #  0        100      200
+    #  [---------)[-------)     the tile of the first trade is closed, that of the second is open
+    #    10          120
+    canon = started()
+    canon.send(trade(10), trade(120))
+    canon.progress(110)
+    canon.advance()
+    assert canon.restarted().resume[EXCHANGE_EVENT] < len(canon.log[EXCHANGE_EVENT])
+    assert canon.engine.repeated_events == 0

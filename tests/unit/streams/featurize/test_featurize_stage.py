@@ -4,14 +4,16 @@ import asyncio
 
 import pytest
 
+from featurestore.catalogue import Catalogue
 from featurestore.engine import Checkpoint, Output
-from schemas.metrics import PENDING_EVENTS
-from schemas.topics import EVENT_TOPICS, EXCHANGE_EVENT, MARKET_STATE, ONCHAIN_EVENT, SENTIMENT_EVENT
+from schemas.metrics import PENDING_EVENTS, REPEATED_EVENTS
+from schemas.topics import EVENT_TOPICS, EXCHANGE_EVENT, FEATURE_ROW, MARKET_STATE, ONCHAIN_EVENT, SENTIMENT_EVENT
 from streams.featurize import stage as module
 from streams.featurize.stage import GATHER_SECONDS, MAX_BACKLOG, MAX_PENDING, FeaturizeStage
 from streams.metrics_server import Metrics
 from streams.settings import Settings
 from streams.stage import FencedError, Message
+from tests.unit.streams.infer.infer_cases import row_message
 
 
 class Engine:
@@ -22,9 +24,11 @@ class Engine:
         self.backlog = self.pending_events = 0
         self.watermarks = dict.fromkeys(EVENT_TOPICS)
         self.row_border_ns = None
+        self.repeated_events = 0
+        self.repeats = 0
 
     def apply(self, *message):
-        pass
+        self.repeated_events += self.repeats
 
     def advance(self):
         outputs, self.ready = self.ready, []
@@ -66,12 +70,16 @@ class World:
         self.outlet = self.stage._outlet = Outlet()
         self.engine = self.stage._engines[0] = Engine()
 
+    def just_closed(self):
+        """What is read now is closed by the timer, however slow this machine is."""
+        self.stage._closed_at[0] = asyncio.get_running_loop().time() + 2 * GATHER_SECONDS
+
     async def read(self, topic=EXCHANGE_EVENT):
         await self.stage.process(Message(topic, 0, 1, None, {}, b"", 0))
 
 
 def parts(count):
-    return [Output(MARKET_STATE, None, b"part", {}, 0) for _ in range(count)]
+    return [Output(MARKET_STATE, 0, None, b"part", []) for _ in range(count)]
 
 
 @pytest.fixture
@@ -83,11 +91,11 @@ def ended(monkeypatch):
 
 
 async def _fail_in_a_timer(world, refusal):
-    await world.read()
     world.engine.ready = parts(2)
     world.outlet.refusal = refusal
+    world.just_closed()
     await world.read()
-    await asyncio.sleep(2 * GATHER_SECONDS)
+    await asyncio.sleep(5 * GATHER_SECONDS)
 
 
 def test_an_error_in_the_timer_ends_the_process_and_no_checkpoint_counts_what_was_lost(ended):
@@ -150,3 +158,38 @@ def test_a_topic_is_read_again_when_the_slowest_has_come_up_to_it():
         (set(), MAX_PENDING + 1),
         (set(), 0),
     ]
+
+
+def test_repeats_are_counted_by_topic():
+    world = World()
+    world.engine.repeats = 3
+    asyncio.run(world.read())
+    assert world.outlet.metrics.value(REPEATED_EVENTS, topic=EXCHANGE_EVENT) == 3
+
+
+async def _complete_a_row(world):
+    await world.read()  # it completes nothing
+    world.now += 10
+    world.engine.ready = [Output(FEATURE_ROW, 0, None, row_message(0), [])]
+    world.just_closed()
+    await world.read()
+    world.now += 0.25
+    await asyncio.sleep(5 * GATHER_SECONDS)
+
+
+def test_the_delay_of_a_row_counts_from_the_message_that_completed_it():
+    world = World()
+    asyncio.run(_complete_a_row(world))
+    registry = world.outlet.metrics.registry
+    assert registry.get_sample_value("foreshock_window_close_delay_seconds_count") == 1
+    assert registry.get_sample_value("foreshock_window_close_delay_seconds_sum") == pytest.approx(0.25)
+
+
+def test_the_process_says_which_features_it_makes(monkeypatch):
+    monkeypatch.setattr(module, "announcements", lambda _: [])
+    monkeypatch.setattr(module, "require_announced", lambda *_: None)
+    catalogue, outlet = Catalogue.discover(), Outlet()
+    asyncio.run(FeaturizeStage(catalogue).started(outlet))
+    ((sample, *_),) = [metric.samples for metric in outlet.metrics.registry.collect() if "build" in metric.name]
+    rules_id = outlet.settings.rules.rules_id
+    assert (sample.labels["rules_id"], sample.labels["feature_set_id"]) == (rules_id, catalogue.feature_set_id)
