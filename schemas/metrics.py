@@ -64,6 +64,9 @@ END_TO_END = _histogram(
     _LATENCY,
     "From a row's border in event time to its forecasts handed over; says something live only.",
 )
+FORECASTS_NOT_SCORED = _counter(
+    "forecasts_not_scored", "Horizons of forecasts without a score; an unavailable forecast counts once.", "reason"
+)
 COVERAGE = _gauge("coverage_ratio", "Share of outcomes inside the central band, so far.", "horizon", "level")
 SCORE = _gauge("score", "Mean loss so far.", "horizon", "expert", "metric")
 CHECKPOINT_BYTES = _gauge("checkpoint_bytes", "Size of the last checkpoint.", "stage", "partition")

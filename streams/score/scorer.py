@@ -74,7 +74,7 @@ class Scorer:
     def __init__(self, horizons: tuple[str, ...]) -> None:
         self.horizons = horizons
         self.left_out: Counter[str] = Counter()
-        """Horizons of forecasts that could not be scored, by reason."""
+        """Horizons of forecasts that could not be scored, by reason; for the stage to count and clear."""
         self.row_offset = 0
         self.forecast_offset = 0
         """The next offsets to read."""

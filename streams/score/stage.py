@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from schemas.errors import DecodeError
 from schemas.forecasts import Forecast, ForecastScore, decode_json
-from schemas.metrics import COVERAGE, DEAD_LETTERS, SCORE
+from schemas.metrics import COVERAGE, DEAD_LETTERS, FORECASTS_NOT_SCORED, SCORE
 from schemas.tensors import HORIZONS
 from schemas.topics import FEATURE_ROW, FORECAST, FORECAST_SCORE
 from streams.dead_letters import dead_letter
@@ -58,6 +58,7 @@ class ScoreStage:
         for record in records:
             self._outlet.emit(message.partition, record)
             self._show(record)
+        self._count_left_out(scorer)
         self._hold_or_release(message.partition, scorer)
 
     def checkpoint(self, partition: int) -> Checkpoint | None:
@@ -75,6 +76,11 @@ class ScoreStage:
         elif partition in self._held and scorer.kept < MOST_KEPT // 2:
             self._held.discard(partition)
             self._outlet.release(FEATURE_ROW, partition)
+
+    def _count_left_out(self, scorer: Scorer) -> None:
+        for reason, count in scorer.left_out.items():
+            self._outlet.metrics[FORECASTS_NOT_SCORED].labels(reason).inc(count)
+        scorer.left_out.clear()
 
     def _show(self, record: Record) -> None:
         """Set the metrics of mean losses and coverage since this process started."""
