@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from schemas.errors import DecodeError, StateError
+from featurestore.catalogue import Catalogue
+from schemas.errors import DecodeError, FeatureError, StateError
 from schemas.forecasts import ModelName
 from schemas.rules import PROFILES
 from schemas.tensors import ATTENTION_OUTPUT, HORIZON_NS, HORIZONS, MINIMUM_BATCH, OUTPUTS
@@ -57,6 +58,8 @@ class Models(NamedTuple):
     har: Har
     har_hash: str
     networks: tuple[Network, ...]
+    feature_set_id: str = ""
+    """Names the pinned features and their versions as the networks learned them; empty without networks."""
 
     @property
     def combined(self) -> ModelName:
@@ -93,11 +96,31 @@ def read_models(profile: str, repository: Path = REPOSITORY, *, row_interval_ns:
         missing = next(expert for expert in NETWORKS if expert not in bundles)
         raise StateError(f"{repository / missing}-{profile}: no bundle; `foreshock train` writes both networks")
     shapes = {_shape(bundle) for bundle in bundles.values()}
-    if len(shapes) > 1:
+    learned = {bundle.spec.feature_set_id for bundle in bundles.values()}
+    if len(shapes) > 1 or len(learned) > 1:
         raise StateError(f"{repository}: the networks of {profile} read different tensors; train both together")
     base = bundles["performer"]
     networks = tuple(_network(expert, bundle) for expert, bundle in bundles.items())
-    return Models(shapes.pop(), base.spec.horizons, base.spec.har, base.hash, networks)
+    return Models(shapes.pop(), base.spec.horizons, base.spec.har, base.hash, networks, learned.pop())
+
+
+def require_features(models: Models, catalogue: Catalogue) -> None:
+    """Raise StateError unless the networks learned from the features as the code makes them now.
+
+    Another version of a feature has other numbers under the same name, which no tensor would show.
+    """
+    if not models.networks:
+        return
+    names = ", ".join(network.name for network in models.networks)
+    what_to_do = "train anew with `foreshock train`, or go back to the features or the bundles that fit"
+    try:
+        present = catalogue.subset(models.shape.features).feature_set_id
+    except FeatureError as error:
+        raise StateError(f"{names}: {error}; {what_to_do}") from None
+    if present != models.feature_set_id:
+        raise StateError(
+            f"{names} learned from feature set {models.feature_set_id}, the code makes {present}: {what_to_do}"
+        )
 
 
 def persistence(profile: str, row_interval_ns: int) -> Models:

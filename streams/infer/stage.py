@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
+from featurestore.catalogue import Catalogue
 from schemas.errors import DecodeError, InferenceError
 from schemas.forecasts import Calibration, Forecast, decode_json
 from schemas.metrics import DEAD_LETTERS, END_TO_END, FORECAST_AGE, FORECASTS_PUBLISHED
 from schemas.topics import CALIBRATION, FEATURE_ROW, FORECAST, FORECAST_LATEST
 from streams.dead_letters import dead_letter
 from streams.infer.forecaster import BATCH_ROWS, Answers, Batch, Forecaster
-from streams.infer.models import Models, Network, read_models
+from streams.infer.models import Models, Network, read_models, require_features
 from streams.kafka import read_topic
 from streams.runner import end_on_error
 from streams.stage import Checkpoint, FencedError, Message, Outlet, Record
@@ -60,10 +61,15 @@ class InferStage:
         self._served: dict[str, Served] = {}
 
     async def started(self, outlet: Outlet) -> None:
-        """Read the bundles and connect to Triton; without either, forecasts are fallbacks."""
+        """Read the bundles and connect to Triton; without either, forecasts are fallbacks.
+
+        Raises StateError where a bundle is damaged, or learned from other features than there are.
+        """
         self._outlet = outlet
         settings = outlet.settings
         self._models = read_models(settings.profile, self._repository, row_interval_ns=settings.rules.row_interval_ns)
+        require_features(self._models, Catalogue.discover(settings.rules))
+        outlet.metrics.tell_build(settings.rules.rules_id, self._models.feature_set_id)
         self._served = {network.expert: _served(network) for network in self._models.networks}
         self._client = TritonClient(settings, list(self._served.values()), outlet.metrics)
         if not await self._client.start(START_SECONDS if self._served else 0.0):
