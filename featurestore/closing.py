@@ -55,6 +55,11 @@ class Closing:
         self._first_row_ns = first_row_ns
         self.row_border_ns = first_row_ns - rules.row_interval_ns
         layout = sets.layout(starts)
+        if starts is None:
+            # A log may begin after the border of a set: what came before it is no reason to wait.
+            while sets.next is not None and sets.next.border_ns <= start * self._tile_ns:
+                sets.advance()
+                layout = sets.layout(layout.starts)
         self.tiler = Tiler(rules, layout, start)
         # Before the first row every part is none, and not waited for.
         self.market = Market(

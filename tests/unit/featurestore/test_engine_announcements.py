@@ -127,3 +127,11 @@ def test_a_checkpoint_of_another_set_is_refused():
     changed = msgspec.structs.replace(announced(OLD), features={"count_300ms": "0"})
     with pytest.raises(StateError, match="not announced"):
         PartitionEngine.restore(blob, 0, RULES, WHOLE, [changed])
+
+
+def test_a_log_that_begins_after_a_border_has_the_set_of_that_border():
+    # border ..... years ..... first event
+    rows = played([announced(OLD), announced(WHOLE, BORDER - 10**18 // MS * MS)], upto=20)
+    assert {r.header.feature_set_id for r in rows} == {"set13"}
+    alone = by_time(played([announced(WHOLE)], upto=20))
+    assert repr(by_time(rows)) == repr(alone)
