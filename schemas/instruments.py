@@ -66,6 +66,6 @@ def partition_of(asset: str, partitions: int) -> int:
     """Return the canonical partition of a base asset.
 
     >>> partition_of("BTC", 4), partition_of("ETH", 4)
-    (0, 1)
+    (2, 1)
     """
     return partition_of_key(asset.encode(), partitions)

@@ -226,7 +226,7 @@ def test_a_new_file_of_features_is_in_the_rows_and_in_the_automatic_tests(settin
     ours = {"PYTHONPATH": str(checkout), "PYTHONSAFEPATH": "1"}
     environment = os.environ | settings.environment() | ours
     create_topics(settings)
-    replay(market(5, START_NS, 60), raw_producer(settings), settings.rules)
+    replay(market(5, START_NS, 420, intensity=0.3), raw_producer(settings), settings.rules)  # 5m windows fill
     announce = [sys.executable, "-c", "from streams.cli import main; main()", "features", "announce"]
     subprocess.run(announce, env=environment, check=True, timeout=60)
     with pipeline(settings, ROWS_ONLY, environment=ours) as live:

@@ -23,9 +23,10 @@ def test_the_raw_topics_hold_what_was_replayed_in_order(kafka):
     for topic in TICKS.raw_partitions:
         read = defaultdict(list)
         for record in broker.read_topic(settings, topic):
-            read[record.partition].append((record.key, record.value, record.headers))
-            assert record.timestamp_ms == int(record.headers["receive_time_ns"]) // 1_000_000
+            read[record.partition].append(record)
         for partition, records in read.items():
-            # Other tests may have written before.
             wanted = expected[topic, partition]
-            assert records[-len(wanted) :] == wanted
+            ours = records[-len(wanted) :]  # other tests may have written before
+            assert [(record.key, record.value, record.headers) for record in ours] == wanted
+            for record in ours:
+                assert record.timestamp_ms == int(record.headers["receive_time_ns"]) // 1_000_000
