@@ -35,7 +35,7 @@ class Settings:
         9464, "port", "First port of the processes' Prometheus metrics; 0 serves none", "0..65000"
     )
     data: Path = _setting("../shared/data", "path", "Folder of the captures")  # noqa: RUF009
-    state_dir: Path = _setting("~/.local/state/foreshock", "path", "Logs, process ids and the stack's data")  # noqa: RUF009
+    state_dir: Path = _setting("~/.local/state/foreshock", "path", "Logs and scrape targets of `foreshock run`")  # noqa: RUF009
     cache: Path = _setting("~/.cache/foreshock", "path", "Downloads and environments that a second run uses again")  # noqa: RUF009
     python: str = _setting("", "path", "Python that the set-up starts from; empty: the first fit one on PATH")
     # What decides the rows: see schemas.rules.

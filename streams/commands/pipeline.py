@@ -11,6 +11,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from schemas.errors import ForeshockError, SettingsError
 from schemas.rules import SECOND_NS
+from schemas.topics import RAW_TOPICS
 from streams.settings import Settings
 from streams.sources import RawMessage
 
@@ -71,6 +72,7 @@ def replay(
     seed: Annotated[int, typer.Option(help="Seed of the built-in market.")] = 7,
 ) -> None:
     """Put captures on the raw topics, several instruments merged by receive time."""
+    from streams.kafka import require_topics
     from streams.pipeline import raw_producer
     from streams.sources.replay import Progress as Done
     from streams.sources.replay import replay as put
@@ -81,6 +83,7 @@ def replay(
         # Heartbeats by the clock of today would make everything recorded late.
         raise SettingsError("FORESHOCK_HEARTBEAT_WRITER: set it to replay for all processes, then start them and this")
     messages = _source(paths or [], market, seed)
+    require_topics(settings, RAW_TOPICS)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as screen:
         task = screen.add_task("replay")
