@@ -1,7 +1,6 @@
 """The whole job on one machine: a private stack, all stages, a source, and a look at what comes out."""
 
 import dataclasses
-import math
 import os
 import shutil
 import time
@@ -196,4 +195,4 @@ def rate(count: int, seconds: float) -> float:
     >>> rate(10, 2.0)
     5.0
     """
-    return count / seconds if seconds > 0 and not math.isinf(seconds) else 0.0
+    return count / seconds if seconds > 0 else 0.0
