@@ -1,13 +1,14 @@
 """A stage whose every output shows its whole state: a digest chained over all it has read.
 
 Run as a process of its own by test_faust_app. The input decides what goes wrong: a value that
-starts with `slow` takes so many seconds, `fail` raises, `hold` stops reading the topic for a while.
+starts with `gate` waits for a file to be there, `fail` raises, `hold` stops reading the topic for a while.
 """
 
 import asyncio
 import hashlib
 import json
 import sys
+from pathlib import Path
 
 from schemas.topics import FEATURE_ROW, FORECAST, FORECAST_SCORE
 from streams.faust_app import run_stage
@@ -47,9 +48,10 @@ class EchoStage:
         self.outlet.emit(message.partition, Record(FORECAST_SCORE, None, value, partition=message.partition))
 
     async def obey(self, message):
-        word, _, seconds = message.value.partition(b" ")
-        if word == b"slow":
-            await asyncio.sleep(float(seconds))
+        word, _, rest = message.value.partition(b" ")
+        if word == b"gate":
+            while not Path(rest.decode()).exists():
+                await asyncio.sleep(0.05)
         elif word == b"block":
             await asyncio.Event().wait()
         elif word == b"fail":
@@ -57,7 +59,7 @@ class EchoStage:
         elif word == b"hold":
             place = (message.topic, message.partition)
             self.outlet.hold(*place)
-            asyncio.get_running_loop().call_later(float(seconds), self.outlet.release, *place)
+            asyncio.get_running_loop().call_later(float(rest), self.outlet.release, *place)
 
     def checkpoint(self, partition):
         state = self.state[partition]

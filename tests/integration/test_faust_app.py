@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,10 +55,10 @@ class Bench:
                 self.send(*place, b"event %d of %d" % (number, len(self.sent[place])))
         self.outbox.flush_acknowledged(40)
 
-    def start(self, worker):
+    def start(self, worker, **settings):
         environment = {
             **os.environ,
-            **self.settings.environment(),
+            **replace(self.settings, **settings).environment(),
             "FORESHOCK_WORKER": str(worker),
             "PYTHONPATH": os.pathsep.join(sys.path),
         }
@@ -191,15 +192,17 @@ def test_kill_9_of_random_workers_loses_nothing_and_doubles_no_state(bench, seed
 
 
 def test_a_slow_record_under_way_survives_a_kill_and_is_not_committed(bench):
-    process = bench.start(0)
+    process = bench.start(0, stall_seconds=60)
+    gate = bench.folder / "gate"
     bench.send_some(5)
-    bench.send(TOPICS[0], 1, b"slow 4")
+    bench.send(TOPICS[0], 1, b"gate %s" % bytes(gate))
     bench.send_some(50)
     bench.wait_until(lambda found: (TOPICS[1], 0, 50) in found)
     assert (TOPICS[0], 1, 5) not in bench.outputs()
     bench.assert_commits_are_safe()
     process.kill()
     process.wait()
+    gate.touch()
     bench.start(0)
     bench.wait_for_all(40)
 
