@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.errors import ForeshockError
-from streams.commands import demo, features, models, pipeline, stack, topics
+from streams.commands import backfill, demo, features, models, pipeline, stack, topics
 from streams.settings import describe
 
 app = typer.Typer(
@@ -26,7 +26,7 @@ app.command()(pipeline.ingest)
 app.command()(pipeline.featurize)
 app.command()(pipeline.infer)
 app.command()(pipeline.score)
-app.command()(features.backfill)
+app.command()(backfill.backfill)
 app.command()(models.train)
 app.add_typer(topics.app, name="topics")
 app.add_typer(features.app, name="features")

@@ -1,7 +1,6 @@
-"""`foreshock features` and `foreshock backfill`: the catalogue, and rows without Kafka."""
+"""`foreshock features`: the catalogue."""
 
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -79,21 +78,6 @@ def announce() -> None:
     settings = Settings.from_environment()
     announcement = announce_set(settings, Catalogue.discover(settings.rules))
     typer.echo(f"feature set {announcement.feature_set_id} holds from {announcement.border_ns} ns on")
-
-
-def backfill(
-    paths: Annotated[list[Path], typer.Argument(help="Capture files or folders of them.", metavar="PATH...")],
-    tiles: Annotated[Path | None, typer.Option(help="Parquet file for the tiles.")] = None,
-    rows: Annotated[Path | None, typer.Option(help="Parquet file for the feature rows.")] = None,
-) -> None:
-    """Compute tiles and rows from captures by the same pure code, without Kafka."""
-    from streams.backfill import backfill_captures
-
-    settings = Settings.from_environment()
-    with Console(stderr=True).status("reading captures") as status:
-        done = backfill_captures(paths, settings.rules, tiles=tiles, rows=rows, progress=status.update)
-    for line in done.lines():
-        typer.echo(line)
 
 
 def _first_line(text: str) -> str:
