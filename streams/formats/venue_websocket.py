@@ -7,7 +7,7 @@ from schemas import DecodeError, Event, LeftOut
 from streams.formats.fields import MAX_FRAME_BYTES
 
 _VENUES = (
-    *("bitfinex", "bitflyer", "bitget", "bithumb", "bitstamp", "bybit", "coinbase", "crypto.com", "deribit", "gateio"),
+    *("bitfinex", "bitflyer", "bitget", "bithumb", "bitstamp", "bybit", "coinbase", "crypto-com", "deribit", "gateio"),
     *("gateio-futures", "gemini", "huobi", "huobi-swap", "independent-reserve", "kraken", "kraken-futures", "kucoin"),
     *("okx", "phemex", "poloniex", "upbit"),
 )

@@ -1,4 +1,9 @@
-"""cryptofeed's raw captures (format 2): JSON lines of what went over the wire, a header first."""
+"""cryptofeed's raw captures (format 2): JSON lines of what went over the wire, a header first.
+
+Answers of the venue's REST interface (book snapshots, instrument lists) are messages too, as
+`{"url": ..., "data": <the answer>}`: most answers do not say what was asked. They have the key of the
+venue's stream, whose changes a snapshot of a book must stay in order with.
+"""
 
 import base64
 from collections.abc import Iterator
@@ -21,8 +26,9 @@ _SOURCES = {
 }
 """Venues that send Binance's combined stream, and their names here."""
 
-_OTHER_LINES = {"header", "http", "connect", "send"}
-"""What a venue did not send over its stream: passed over."""
+_READ_LINES = {"recv", "http"}
+_OTHER_LINES = {"header", "connect", "send"}
+"""What a venue did not send: passed over."""
 
 
 class _Header(msgspec.Struct, tag_field="t", tag="header"):
@@ -31,13 +37,14 @@ class _Header(msgspec.Struct, tag_field="t", tag="header"):
 
 
 class _Line(msgspec.Struct):
-    """A line; a received message is text in `data`, or bytes in `b64`."""
+    """A line; a received message is text in `data`, or bytes in `b64`; `url` is what was asked."""
 
     t: str
     conn: str = ""
     ts: float = 0.0
     data: str = ""
     b64: str = ""
+    url: str = ""
 
 
 _HEADER = msgspec.json.Decoder(_Header)
@@ -51,7 +58,7 @@ def recognise(path: Path) -> Capture | None:
     except msgspec.DecodeError:
         return None
     name = header.exchange
-    source = _SOURCES.get(name, name.lower().replace("_", "-"))
+    source = _SOURCES.get(name, name.lower().replace("_", "-").replace(".", "-"))
     frames = "binance-combined" if name in _SOURCES else f"{source}-websocket"
     return Capture(path, NAME, source, partial(_read, path, source, frames))
 
@@ -59,11 +66,17 @@ def recognise(path: Path) -> Capture | None:
 def _read(path: Path, source: str, frames: str) -> Iterator[RawMessage]:
     # The recorder wrote its connections one after another, so their lines are put in order here.
     # A capture of this kind is half a minute long: it fits in memory.
-    received = [line for number, line in _lines(path) if line.t == "recv"]
-    for line in sorted(received, key=lambda line: line.ts):
-        value = base64.b64decode(line.b64) if line.b64 else line.data.encode()
-        key = f"{source}/{line.conn}".encode()
-        yield RawMessage(RAW_EXCHANGE, key, value, source, frames, round(line.ts * 1e6) * 1_000)
+    sent = sorted((line for _, line in _lines(path) if line.t in _READ_LINES), key=lambda line: line.ts)
+    stream = next((line.conn for line in sent if line.t == "recv"), "")
+    for line in sent:
+        key = f"{source}/{line.conn if line.t == 'recv' else stream}".encode()
+        yield RawMessage(RAW_EXCHANGE, key, _value(line), source, frames, round(line.ts * 1e6) * 1_000)
+
+
+def _value(line: _Line) -> bytes:
+    if line.t == "http":
+        return b'{"url":%b,"data":%b}' % (msgspec.json.encode(line.url), line.data.encode())
+    return base64.b64decode(line.b64) if line.b64 else line.data.encode()
 
 
 def _lines(path: Path) -> Iterator[tuple[int, _Line]]:
@@ -73,6 +86,6 @@ def _lines(path: Path) -> Iterator[tuple[int, _Line]]:
             line = _LINE.decode(text)
         except msgspec.DecodeError as problem:
             raise DecodeError(f"not a line of this capture: {problem}", where=where) from problem
-        if line.t != "recv" and line.t not in _OTHER_LINES:
-            raise DecodeError(f"expected recv or one of {sorted(_OTHER_LINES)}, got {line.t!r}", where=where)
+        if line.t not in _READ_LINES | _OTHER_LINES:
+            raise DecodeError(f"expected one of {sorted(_READ_LINES | _OTHER_LINES)}, got {line.t!r}", where=where)
         yield number, line
