@@ -1,31 +1,32 @@
-"""What a quant writes: functions marked as tiles, market series and features.
+"""What a quant writes: functions marked as fields, tiles, market series and features.
 
 A decorated function stays a plain function. Its parameter names are its inputs.
 """
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, get_args, get_type_hints
 
+from featurestore.levels import level_columns, list_fields
 from featurestore.specs import Combine, Scope, window_ns_of
 from schemas import EVENTS, Event, FeatureError
 
-Kind: TypeAlias = Literal["tile", "derived", "market", "feature"]
+Kind: TypeAlias = Literal["field", "tile", "derived", "market", "feature"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _MARK = "__foreshock__"
 _FEW_NAMES = 12
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Declaration:
     """A marked function and what was asked for it."""
 
     kind: Kind
-    function: Callable[..., Any] = field(repr=False)
+    function: Callable[..., Any] = dataclasses.field(repr=False)
     inputs: tuple[str, ...]
     docs: str
     record: type[Event] | None = None
@@ -38,11 +39,13 @@ class Declaration:
     unit: str = ""
     owner: str = ""
     label: str = ""
+    former: str = ""
+    """The quantity that this is the former code of; empty for all that is in use."""
 
     @property
     def name(self) -> str:
-        """Name of the function."""
-        return self.function.__name__
+        """Name of the function, or of the quantity that it is the former code of."""
+        return self.former or self.function.__name__
 
     @property
     def path(self) -> Path:
@@ -70,6 +73,27 @@ def declaration_of(value: object) -> Declaration | None:
     return found if isinstance(found, Declaration) else None
 
 
+def field(record: type[Event], *, version: str = "") -> Callable[[Function], Function]:
+    """Mark a function as a field of a record that holds lists: one number of each event.
+
+    Its parameters are the record's lists, arrays [..., levels] with the best level first and NaN
+    behind the last; it reduces the last axis. Tiles of the record read it by its name, like the
+    record's own fields. Raises `FeatureError`.
+    """
+
+    def mark(function: Function) -> Function:
+        at = where(function)
+        known = _known_record(at, record)
+        if not list_fields(known):
+            holding = ", ".join(event.__name__ for event in EVENTS.values() if list_fields(event))
+            raise FeatureError(f"{at}: @field({known.__name__}): expected a record that holds lists: {holding}")
+        if function.__name__ in columns_of(known) + list_fields(known):
+            raise FeatureError(f"{at}: {known.__name__} has a field of this name; choose another one")
+        return _mark(function, kind="field", record=known, label=version)
+
+    return mark
+
+
 def tile(
     record: type[Event] | None = None,
     *,
@@ -83,8 +107,9 @@ def tile(
     """Mark a function as a tile: one number of an instrument and tile interval.
 
     With a `record`, it is a function of the events of the tile and its parameters are the record's
-    fields. With a `window` (a number of tiles, or a time), it is derived: a function of the last
-    tiles of other series, arrays [..., window].
+    fields, those of its lists by level ("bid_price_1"), and what `field` adds. With a `window` (a
+    number of tiles, or a time), it is derived: a function of the last tiles of other series, arrays
+    [..., window].
 
     `combine` says how tiles merge to minutes and hours ("sum", "min", "max", "first", "last");
     without it windows stay short. `carry` ("15m") lets a silent tile repeat the last value for so
@@ -136,13 +161,16 @@ def feature(
     unit: str = "",
     owner: str = "",
     version: str = "",
+    former: str = "",
 ) -> Callable[[Function], Function]:
     """Mark a function as a feature: a reduction of the last axis of arrays [..., T].
 
     `window` is one time ("5m") or several; each makes a feature named quantity + window. Without
     it, the feature sees the last tile alone and is named by its quantity. `unit` may stand at the
     end of the docstring's first line instead: "..., in base units.". A `version` says that its
-    code is meant to stay: changed code needs another one. Raises `FeatureError`.
+    code is meant to stay: changed code needs another one. `former` names the quantity whose code
+    this was before its version was raised, under its `version` of then: rows from before the border
+    of the new one are still made with it. Raises `FeatureError`.
     """
 
     def mark(function: Function) -> Function:
@@ -151,7 +179,8 @@ def feature(
         windows_ns = tuple(_time(at, "window", each) for each in windows)
         if len(set(windows_ns)) < len(windows_ns):
             raise FeatureError(f"{at}: window={list(windows)}: the same window twice")
-        return _mark(function, kind="feature", windows_ns=windows_ns or (0,), unit=unit, owner=owner, label=version)
+        options = {"unit": unit, "owner": owner, "label": version, "former": former}
+        return _mark(function, kind="feature", windows_ns=windows_ns or (0,), **options)
 
     return mark
 
@@ -165,6 +194,11 @@ def fields_of(record: type[Event]) -> tuple[str, ...]:
     common = set(Event.__struct_fields__)
     hints = get_type_hints(record)
     return tuple(name for name in record.__struct_fields__ if name not in common and hints[name] in (float, int, str))
+
+
+def columns_of(record: type[Event]) -> tuple[str, ...]:
+    """Return the columns of a record that a tile function may read: its fields, its lists by level."""
+    return (*fields_of(record), *level_columns(record))
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
@@ -211,12 +245,16 @@ def _inputs(function: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def _check_fields(declaration: Declaration) -> None:
-    if declaration.record is None:
+    record = declaration.record
+    if record is None:
         return
-    known = fields_of(declaration.record)
+    lists = list_fields(record)
+    if lists and declaration.kind == "tile":
+        return  # it may read fields that other files add: the catalogue knows them
+    known = lists if declaration.kind == "field" else fields_of(record)
     for name in declaration.inputs:
         if name not in known:
-            raise declaration.error(f"{declaration.record.__name__} has no field {name!r}; it has {', '.join(known)}")
+            raise declaration.error(f"{record.__name__} has no field {name!r}; it has {', '.join(known)}")
 
 
 def _known_record(at: str, record: object) -> type[Event]:

@@ -9,12 +9,13 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from types import ModuleType
 
-from featurestore.authoring import Declaration, declaration_of, nearest
-from featurestore.registration import MODALITIES, derived_spec, feature_spec, tile_spec, window_text
-from featurestore.specs import BORDER_S, LONGEST_WINDOW_TILES, DerivedSpec, FeatureSpec, TileSpec, level_of
+from featurestore.authoring import Declaration, columns_of, declaration_of, nearest
+from featurestore.levels import list_fields
+from featurestore.registration import MODALITIES, derived_spec, feature_spec, field_spec, tile_spec, window_text
+from featurestore.specs import BORDER_S, LONGEST_WINDOW_TILES, DerivedSpec, FeatureSpec, FieldSpec, TileSpec, level_of
 from schemas import TICKS, FeatureError, Rules
 
-__all__ = ["Catalogue", "DerivedSpec", "FeatureSpec", "TileSpec", "level_of"]
+__all__ = ["Catalogue", "DerivedSpec", "FeatureSpec", "FieldSpec", "TileSpec", "level_of"]
 
 FEATURES = Path(__file__).parent / "features"
 
@@ -27,6 +28,10 @@ class Catalogue:
     derived: tuple[DerivedSpec, ...]
     """In topological order: a derived tile comes after those that it reads."""
     features: tuple[FeatureSpec, ...]
+    fields: tuple[FieldSpec, ...] = ()
+    """What tiles read that is made of the lists of a record, sorted by name."""
+    former: tuple[FeatureSpec, ...] = ()
+    """Features as they were before their version was raised; in force where their set was announced."""
 
     @classmethod
     def discover(cls, rules: Rules = TICKS, *, folders: Iterable[Path] = ()) -> "Catalogue":
@@ -53,6 +58,11 @@ class Catalogue:
         """Return the record types behind the features, in their fixed order."""
         behind = {record for feature in self.features for record in feature.records}
         return tuple(record for record in MODALITIES if record in behind)
+
+    @cached_property
+    def known(self) -> Mapping[tuple[str, str], FeatureSpec]:
+        """Return the features in use and the former ones, by name and version."""
+        return {(spec.name, spec.version): spec for spec in (*self.former, *self.features)}
 
     @property
     def versions(self) -> dict[str, str]:
@@ -88,10 +98,12 @@ class Catalogue:
         """Return the catalogue of these features and what they are made of."""
         features = tuple(sorted((self.feature(name) for name in set(names)), key=lambda spec: spec.name))
         needed = {series for feature in features for series in self.lineage(feature.name)}
+        tiles = tuple(spec for spec in self.tiles if spec.name in needed)
         return Catalogue(
-            tiles=tuple(spec for spec in self.tiles if spec.name in needed),
+            tiles=tiles,
             derived=tuple(spec for spec in self.derived if spec.name in needed),
             features=features,
+            fields=tuple(spec for spec in self.fields if any(spec in tile.fields for tile in tiles)),
         )
 
     def require_unchanged(self, announced: Mapping[str, str]) -> None:
@@ -142,28 +154,47 @@ class _Builder:
 
     def __init__(self, declarations: tuple[Declaration, ...], rules: Rules) -> None:
         self.rules = rules
-        self.features = tuple(each for each in declarations if each.kind == "feature")
-        self.series = _by_name([each for each in declarations if each.kind != "feature"])
+        marked = [each for each in declarations if each.kind == "feature"]
+        self.features = tuple(each for each in marked if not each.former)
+        self.former = tuple(each for each in marked if each.former)
+        columns = [each for each in declarations if each.kind == "field"]
+        self.series = _by_name([each for each in declarations if each.kind not in {"feature", "field"}])
         _by_name(self.features)
+        _by_name([*columns, *self.series.values()])
+        self.fields = tuple(sorted(map(field_spec, columns), key=lambda spec: spec.name))
         self.versions = {BORDER_S: BORDER_S}
         self.records: dict[str, frozenset[str]] = {BORDER_S: frozenset()}
         self.specs: dict[str, TileSpec | DerivedSpec] = {}
 
     def build(self) -> Catalogue:
-        for declaration in (*self.series.values(), *self.features):
+        for declaration in (*self.series.values(), *self.features, *self.former):
             self.check_inputs(declaration)
+        self.check_former()
         for name in self.order():
             self.add_series(self.series[name])
-        features = (spec for declaration in self.features for spec in self.feature_specs(declaration))
+        features = [spec for declaration in self.features for spec in self.feature_specs(declaration)]
+        former = [spec for declaration in self.former for spec in self.feature_specs(declaration)]
         specs = self.specs.values()
         return Catalogue(
             tiles=tuple(sorted((spec for spec in specs if isinstance(spec, TileSpec)), key=lambda spec: spec.name)),
             derived=tuple(spec for spec in specs if isinstance(spec, DerivedSpec)),
             features=tuple(sorted(features, key=lambda spec: spec.name)),
+            fields=self.fields,
+            former=tuple(sorted(former, key=lambda spec: (spec.name, spec.version))),
         )
+
+    def check_former(self) -> None:
+        """Raise `FeatureError` where former code is of nothing, or of the version that is in use."""
+        labels = {each.name: each.label for each in self.features}
+        for declaration in self.former:
+            if declaration.name not in labels:
+                raise declaration.error(f"no feature {declaration.name!r} that it could be the former code of")
+            if declaration.label == labels[declaration.name]:
+                raise declaration.error(f"version={declaration.label!r} is in use: raise that of {declaration.name}")
 
     def check_inputs(self, declaration: Declaration) -> None:
         if declaration.kind == "tile":
+            self.check_columns(declaration)
             return
         for name in declaration.inputs:
             if name not in self.series and name != BORDER_S:
@@ -171,6 +202,20 @@ class _Builder:
                 raise declaration.error(f"no tile {name!r} to read; there is {found}")
             if declaration.kind != "feature" and name in self.series and self.series[name].kind == "market":
                 raise declaration.error(f"{name!r} is a market series, which only features read")
+
+    def check_columns(self, declaration: Declaration) -> None:
+        """Raise `FeatureError` where a tile of a record with lists reads what nobody makes of them."""
+        record = declaration.record
+        if record is None or not list_fields(record):
+            return
+        columns = (*columns_of(record), *(each.name for each in self.fields if each.record == record.record))
+        for name in declaration.inputs:
+            if name not in columns:
+                found = nearest(name, columns)
+                raise declaration.error(
+                    f"{record.__name__} has no field {name!r}, and no @field({record.__name__}) makes it; "
+                    f"there is {found}"
+                )
 
     def order(self) -> list[str]:
         """Return the series' names, each after those that it reads."""
@@ -187,7 +232,7 @@ class _Builder:
     def add_series(self, declaration: Declaration) -> None:
         if declaration.kind == "tile":
             if declaration.interval_ns in (0, self.rules.tile_interval_ns):
-                tile = tile_spec(declaration)
+                tile = tile_spec(declaration, self.fields)
                 self.add(tile, frozenset({tile.record}))
         elif self.fits(declaration):
             behind = frozenset[str]().union(*(self.records[each] for each in declaration.inputs))

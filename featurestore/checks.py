@@ -14,11 +14,11 @@ from featurestore.authoring import unit_of
 from featurestore.catalogue import Catalogue
 from featurestore.probe import INSTRUMENTS, SCENARIOS, Sample, events_of
 from featurestore.segments import Segments
-from featurestore.specs import Array, DerivedSpec, FeatureSpec, TileSpec, as_input, called, level_of
+from featurestore.specs import Array, DerivedSpec, FeatureSpec, FieldSpec, TileSpec, as_input, called, level_of
 from featurestore.versions import names_in
 from schemas import EVENTS, FeatureError, Rules
 
-Spec: TypeAlias = TileSpec | DerivedSpec | FeatureSpec
+Spec: TypeAlias = FieldSpec | TileSpec | DerivedSpec | FeatureSpec
 Clock: TypeAlias = Callable[[], float]
 """Seconds, from any start; given from outside, since nothing here reads a clock."""
 
@@ -35,7 +35,7 @@ _OFFSETS = np.concatenate([[0], np.cumsum(_LENGTHS)]).astype(np.int64)
 
 
 class Checks:
-    """The automatic checks of the tiles and features of one catalogue."""
+    """The automatic checks of the fields, tiles and features of one catalogue."""
 
     def __init__(self, catalogue: Catalogue, rules: Rules) -> None:
         self.rules = rules
@@ -85,6 +85,13 @@ class Checks:
                     spec, "without the tiles after it", whole[:count], spec.evaluate(columns, _OFFSETS[: count + 1])
                 )
             return
+        if isinstance(spec, FieldSpec):
+            books = _books(spec, _BUDGET_EVENTS)
+            whole = _call(spec, books)
+            for count in range(1, _BUDGET_EVENTS):
+                part = _call(spec, [each[:count] for each in books])
+                _require_same(spec, "without the events after it", whole[:count], part)
+            return
         for scenario in SCENARIOS:
             windows = self.windows(spec, scenario)
             whole = _call(spec, windows)
@@ -96,6 +103,13 @@ class Checks:
         """Check that one row alone, all instruments and all history have the same bits."""
         if isinstance(spec, TileSpec):
             self._same_tiles(spec)
+            return
+        if isinstance(spec, FieldSpec):
+            books = _books(spec, _BUDGET_EVENTS)
+            together = spec.function(*books)
+            for place in range(_BUDGET_EVENTS):
+                alone = (_unaligned(each[place : place + 1]) for each in books)
+                _require_same(spec, "for one event or many", together[place : place + 1], spec.function(*alone))
             return
         for scenario in SCENARIOS:
             windows = self.windows(spec, scenario)
@@ -132,16 +146,20 @@ class Checks:
 
     def results(self, spec: Spec, scenario: str) -> NDArray[Any]:
         """Return what the function itself gives, infinities included."""
-        if not isinstance(spec, TileSpec):
+        if isinstance(spec, (DerivedSpec, FeatureSpec)):
             return _call(spec, self.windows(spec, scenario))
         counts = SCENARIOS[scenario][:64]
+        if isinstance(spec, FieldSpec):
+            return _call(spec, _books(spec, max(1, int(counts.sum()))))
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return _tile_results(spec, events_of(EVENTS[spec.record], int(offsets[-1])), offsets)
+        return _tile_results(spec, _events(spec, int(offsets[-1])), offsets)
 
     def plain_inputs(self, spec: Spec) -> list[NDArray[Any]]:
         """Return inputs as the function may get them one by one."""
+        if isinstance(spec, FieldSpec):
+            return _books(spec, _BUDGET_EVENTS)
         if isinstance(spec, TileSpec):
-            columns = events_of(EVENTS[spec.record], _BUDGET_EVENTS)
+            columns = _events(spec, _BUDGET_EVENTS)
             return [as_input(columns[name]).copy() for name in spec.inputs]
         return [each.copy() for each in self.windows(spec, "busy")]
 
@@ -156,9 +174,12 @@ class Checks:
 
     def _budget_call(self, spec: Spec) -> Callable[[], object]:
         if isinstance(spec, TileSpec):
-            columns = events_of(EVENTS[spec.record], _BUDGET_ROWS * _BUDGET_EVENTS)
+            columns = _events(spec, _BUDGET_ROWS * _BUDGET_EVENTS)
             offsets = np.arange(_BUDGET_ROWS + 1) * _BUDGET_EVENTS
             return lambda: spec.evaluate(columns, offsets)
+        if isinstance(spec, FieldSpec):
+            books = _books(spec, _BUDGET_ROWS * _BUDGET_EVENTS)
+            return lambda: spec.function(*books)
         windows = [np.resize(each, (_BUDGET_ROWS, each.shape[-1])) for each in self.windows(spec, "busy")]
         return lambda: spec.function(*windows)
 
@@ -185,8 +206,8 @@ def violations(catalogue: Catalogue, rules: Rules, clock: Clock, names: Iterable
 
 
 def specs_of(catalogue: Catalogue) -> list[Spec]:
-    """Return all tiles, derived tiles and features of a catalogue."""
-    return [*catalogue.tiles, *catalogue.derived, *catalogue.features]
+    """Return all fields, tiles, derived tiles and features of a catalogue."""
+    return [*catalogue.fields, *catalogue.tiles, *catalogue.derived, *catalogue.features]
 
 
 def _at(spec: Spec) -> str:
@@ -201,7 +222,7 @@ def _plain(spec: Spec) -> Callable[..., Any]:
     return spec.function if isinstance(spec, TileSpec) else spec.plain
 
 
-def _call(spec: DerivedSpec | FeatureSpec, windows: list[Array]) -> NDArray[Any]:
+def _call(spec: FieldSpec | DerivedSpec | FeatureSpec, windows: list[Array]) -> NDArray[Any]:
     """Return the function itself, as it was written, of windows [..., T]: [...]."""
     result = called(spec.plain, _at(spec), *windows)
     expected = windows[0].shape[:-1]
@@ -212,9 +233,14 @@ def _call(spec: DerivedSpec | FeatureSpec, windows: list[Array]) -> NDArray[Any]
     return result
 
 
-def _events(spec: TileSpec) -> dict[str, NDArray[Any]]:
-    columns = events_of(EVENTS[spec.record], int(_OFFSETS[-1]))
-    return {name: columns[name] for name in spec.inputs}
+def _events(spec: TileSpec, count: int = int(_OFFSETS[-1])) -> dict[str, NDArray[Any]]:
+    columns = events_of(EVENTS[spec.record], count)
+    return {name: spec.column(name, columns) for name in spec.inputs}
+
+
+def _books(spec: FieldSpec, count: int) -> list[NDArray[Any]]:
+    columns = events_of(EVENTS[spec.record], count)
+    return [columns[name] for name in spec.inputs]
 
 
 def _tile_results(spec: TileSpec, columns: dict[str, NDArray[Any]], offsets: NDArray[np.int64]) -> NDArray[Any]:

@@ -73,7 +73,7 @@ class PartitionEngine:
         }
         fields: dict[str, set[str]] = {}
         for spec in catalogue.tiles:
-            fields.setdefault(spec.record, set()).update(spec.inputs)
+            fields.setdefault(spec.record, set()).update(spec.columns)
         self._pending = Pending({record: sorted(names) for record, names in fields.items()})
         self._early_parts: list[tuple[int, MarketPart]] = []
         self._market_resume = 0 if state is None else state.market_resume
@@ -82,6 +82,7 @@ class PartitionEngine:
             self._sets.check_next(state.tiles.closed * rules.tile_interval_ns)
             self._closing = Closing.restored(state.tiles, partition, rules, self._sets)
         self._watcher: TileWatcher | None = None
+        self._allowed: int | None = None
         self.repeated_events = 0
         """Events skipped since the start because their stamps were applied before."""
 
@@ -138,6 +139,16 @@ class PartitionEngine:
     def watch_tiles(self, watcher: TileWatcher) -> None:
         """Have `watcher` called after each block of tiles that closes, with its first and last tile + 1."""
         self._watcher = watcher
+
+    def allow(self, until_ns: int | None) -> None:
+        """Close no tile from `until_ns` on, where a set may yet be announced; None: whatever is complete."""
+        self._allowed = None if until_ns is None else until_ns // self._rules.tile_interval_ns
+
+    @property
+    def waits_to_be_allowed(self) -> bool:
+        """Return whether tiles could close that `allow` keeps open."""
+        target, closing = self._target(), self._closing
+        return closing is not None and target is not None and closing.head < target != self._limited(target)
 
     def announce(self, announcement: Announcement) -> None:
         """Take a new feature set from its border on; raises StateError where that has passed."""
@@ -228,7 +239,7 @@ class PartitionEngine:
         while limit is None or len(outputs) < limit:
             outputs += closing.write_rows()
             head = closing.head
-            if not closing.close(target, self._pending, outputs):
+            if not closing.close(self._limited(target), self._pending, outputs):
                 break
             if closing.head > head:
                 if self._watcher is not None and closing.head - head <= SPAN_TILES:
@@ -236,6 +247,9 @@ class PartitionEngine:
                 for progress in self._topics.values():
                     progress.forget(closing.head * self._rules.tile_interval_ns)
         return outputs
+
+    def _limited(self, target: int) -> int:
+        return target if self._allowed is None else min(target, self._allowed)
 
     def _target(self) -> int | None:
         """Return the tile up to which all raw partitions are complete."""

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
+from featurestore.levels import Levels, level_matrix
 from schemas import EVENTS
 
 _ORDERING = ("venue", "sequence", "id", "tile_time_ns", "raw_partition", "raw_offset", "raw_index")
@@ -108,6 +109,13 @@ class Events:
         if pa.types.is_string(array.type):
             return np.array(array.take(pa.array(rows)).to_pylist(), dtype=np.str_)
         return array.to_numpy()[rows].astype(np.float64, copy=False)  # type: ignore[no-any-return]
+
+    def levels(self, name: str, rows: NDArray[np.int64]) -> Levels:
+        """Return a list column of `rows` as functions of its levels get it, (rows, LEVELS)."""
+        array = self._array(name)
+        offsets = array.offsets.to_numpy()
+        values = array.values.to_numpy(zero_copy_only=False)
+        return level_matrix(values, offsets[:-1][rows], np.diff(offsets)[rows])
 
     def order(self, entities: NDArray[np.int64], start_ns: int) -> NDArray[np.int64]:
         """Return the order by (entity, tile time, sequence, venue, id, raw partition, stamp).

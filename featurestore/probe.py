@@ -9,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from featurestore.authoring import fields_of
+from featurestore.levels import LEVELS, level_columns, list_fields
 from featurestore.specs import BORDER_S, LONGEST_WINDOW_TILES, Array, DerivedSpec, TileSpec
 from schemas import EVENTS, Event, Rules
 from schemas.rules import SECOND_NS
@@ -32,13 +33,38 @@ _LEVELS = {
     "next_funding_time_ns": 1.7e18,
     "expiry_ns": 1.7e18,
 }
+_UNKNOWN_BOOK = 6
+"""Which of 13 books says that the book is not known from here on."""
+
 _SIGNED = {"side": 1.0, "score": 0.9, "funding_rate": 1e-4, "delta": 0.9}
 
 
 def events_of(record: type[Event], count: int, start: int = 0) -> dict[str, NDArray[Any]]:
-    """Return `count` plausible events of a record, each column (count,), the same for each call."""
+    """Return `count` plausible events of a record, each column (count,), the same for each call.
+
+    Lists are (count, LEVELS): full books, short ones, one-sided ones, and now and then none at all.
+    """
     place = np.arange(start, start + count, dtype=np.float64)
-    return {name: _column(record, name, place) for name in fields_of(record)}
+    columns = {name: _column(record, name, place) for name in fields_of(record)}
+    columns |= {name: _levels(name, place) for name in list_fields(record)}
+    return columns | {name: columns[source][:, at] for name, (source, at) in level_columns(record).items()}
+
+
+def _levels(name: str, place: NDArray[np.float64]) -> Array:
+    """Return the levels of one side of a book, (events, LEVELS), NaN behind the last."""
+    level, wave = np.arange(LEVELS), np.sin(place * 2.399963)
+    bids = name.startswith("bid")
+    if name.endswith("prices"):
+        middle = 100.0 * (1.0 + 1e-3 * np.sin(place * 0.37) + 1e-4 * wave)
+        gaps = 0.01 * (1 + level) * (1.5 + 0.05 * np.sin(place[:, None] + level))
+        found = middle[:, None] + (-gaps if bids else gaps)
+    else:
+        found = 1.5 + np.sin(place[:, None] * 2.399963 + level + len(name))
+    count = place.astype(np.int64)
+    known = np.where(count % 5 == (1 if bids else 2), 4, LEVELS)
+    known[count % 17 == (7 if bids else 11)] = 0
+    known[count % 13 == _UNKNOWN_BOOK] = 0
+    return np.where(level < known[:, None], found, np.nan)
 
 
 def _column(record: type[Event], name: str, place: NDArray[np.float64]) -> NDArray[Any]:

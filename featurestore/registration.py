@@ -1,19 +1,22 @@
 """From marked functions to specs: inputs, versions, and how a tile function is run."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from featurestore.authoring import Declaration
+from featurestore.levels import LEVELS
 from featurestore.probe import events_of
 from featurestore.specs import (
     LONGEST_WINDOW_TILES,
     Array,
     DerivedSpec,
     FeatureSpec,
+    FieldSpec,
     TileSpec,
+    column_of,
     evaluate_each,
     evaluate_segments,
     known,
@@ -21,7 +24,7 @@ from featurestore.specs import (
     value_of_one,
 )
 from featurestore.versions import code_of, digest
-from schemas import FeatureError, Rules
+from schemas import Event, FeatureError, Rules
 from schemas.rows import AGED
 from schemas.rules import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 
@@ -34,16 +37,32 @@ _PROBE_OFFSETS = np.concatenate([[0], np.cumsum(_PROBE_LENGTHS)]).astype(np.int6
 _AGREEMENT = 1e-9
 
 
-def tile_spec(declaration: Declaration) -> TileSpec:
+def field_spec(declaration: Declaration) -> FieldSpec:
+    """Return the spec of a field; raises `FeatureError` where it has no version."""
+    record = _record(declaration)
+    return FieldSpec(
+        name=declaration.name,
+        record=record.record,
+        inputs=declaration.inputs,
+        function=reduction(declaration.function, declaration.where),
+        plain=declaration.function,
+        version=_version(declaration, "field", declaration.inputs, record.record, LEVELS),
+        docs=declaration.docs,
+        file=declaration.path.name,
+    )
+
+
+def tile_spec(declaration: Declaration, fields: Iterable[FieldSpec] = ()) -> TileSpec:
     """Return the spec of a tile; tries its function on sample events to see how it can be run.
 
-    Raises `FeatureError` where it cannot be run at all.
+    `fields` are those of its record. Raises `FeatureError` where it cannot be run at all.
     """
-    record = declaration.record
-    if record is None:
-        raise declaration.error("a tile without a record")
+    record = _record(declaration)
+    fields = tuple(each for each in fields if each.record == record.record and each.name in declaration.inputs)
     columns = events_of(record, int(_PROBE_OFFSETS[-1]))
-    inputs = [columns[name] for name in declaration.inputs]
+    inputs = [column_of(record.record, name, columns, fields) for name in declaration.inputs]
+    versions = {each.name: f"{each.name}:{each.version}" for each in fields}
+    reads = tuple(versions.get(name, name) for name in declaration.inputs)
     on_segments = _agrees(declaration, _each(declaration, inputs), inputs)
     options = (record.record, declaration.scope, declaration.combine, declaration.carry_ns, declaration.interval_ns)
     return TileSpec(
@@ -51,7 +70,8 @@ def tile_spec(declaration: Declaration) -> TileSpec:
         record=record.record,
         inputs=declaration.inputs,
         function=declaration.function,
-        version=_version(declaration, "tile", declaration.inputs, options, on_segments),
+        version=_version(declaration, "tile", reads, options, on_segments),
+        fields=fields,
         scope=declaration.scope,
         combine=declaration.combine,
         carry_ns=declaration.carry_ns,
@@ -119,9 +139,15 @@ def window_text(window_ns: int) -> str:
     return f"{window_ns // size}{unit}"
 
 
+def _record(declaration: Declaration) -> type[Event]:
+    if declaration.record is None:
+        raise declaration.error(f"a {declaration.kind} without a record")
+    return declaration.record
+
+
 def _version(declaration: Declaration, *parts: object) -> str:
     try:
-        version = digest(declaration.name, code_of(declaration.function), *parts)
+        version = digest(declaration.name, code_of(declaration.function, declaration.name), *parts)
     except FeatureError as error:
         raise declaration.error(str(error)) from None
     return f"{declaration.label}-{version}" if declaration.label else version

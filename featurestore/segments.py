@@ -208,6 +208,12 @@ def _nan_sum(values: Segments) -> NDArray[Any]:
     return _where(np.isnan(values), 0.0, values).sum()
 
 
+def _nan_mean(values: Segments) -> NDArray[Any]:
+    with np.errstate(invalid="ignore"):
+        mean: NDArray[Any] = _nan_sum(values) / (~np.isnan(values)).sum()
+    return mean
+
+
 _REDUCTIONS = {
     np.add: 0.0,
     np.multiply: 1.0,
@@ -232,6 +238,7 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.size: lambda values: values.size,
     np.count_nonzero: lambda values: (values != 0).sum(),
     np.nansum: _nan_sum,
+    np.nanmean: _nan_mean,
     np.nanmin: np.fmin.reduce,
     np.nanmax: np.fmax.reduce,
     np.diff: _diff,

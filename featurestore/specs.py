@@ -3,7 +3,7 @@
 import math
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias
@@ -11,8 +11,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from featurestore.levels import level_columns
 from featurestore.segments import Segments
-from schemas import FeatureError, Rules
+from schemas import EVENTS, FeatureError, Rules
 from schemas.rules import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 
 Array: TypeAlias = NDArray[np.float64]
@@ -25,6 +26,9 @@ BORDER_S = "border_s"
 
 LONGEST_WINDOW_TILES = 1440
 """The most tiles that a window may have at its level."""
+
+_ROWS_AT_ONCE = 4096
+"""Rows of one call of a field's function: its arrays stay in the cache."""
 
 _UNITS_NS = {"s": SECOND_NS, "m": MINUTE_NS, "h": HOUR_NS, "d": DAY_NS}
 
@@ -64,6 +68,33 @@ def level_of(window_ns: int, rules: Rules) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FieldSpec:
+    """One number of each event of a record that holds lists: a reduction over the levels."""
+
+    name: str
+    record: str
+    """Record type ("depth")."""
+    inputs: tuple[str, ...]
+    """List fields of the record."""
+    function: Callable[..., Array] = field(repr=False)
+    """[..., LEVELS] arrays, one per input -> [...]; bit for bit the same in any batch."""
+    plain: Callable[..., Any] = field(repr=False)
+    """The function as it was written."""
+    version: str
+    docs: str = ""
+    file: str = ""
+
+    def evaluate(self, columns: Columns) -> Array:
+        """Return the field of each event (n,); `columns` holds the inputs, (n, LEVELS)."""
+        inputs = [columns[name] for name in self.inputs]
+        count = len(inputs[0])
+        if count <= _ROWS_AT_ONCE:
+            return self.function(*inputs)
+        parts = (slice(start, start + _ROWS_AT_ONCE) for start in range(0, count, _ROWS_AT_ONCE))
+        return np.concatenate([self.function(*(each[part] for each in inputs)) for part in parts])
+
+
+@dataclass(frozen=True, kw_only=True)
 class TileSpec:
     """One number of an instrument, a record type and a tile interval: a function of its events."""
 
@@ -71,9 +102,11 @@ class TileSpec:
     record: str
     """Record type ("trade")."""
     inputs: tuple[str, ...]
-    """Fields of the record."""
+    """Columns of the record: its numbers and texts, its levels, and fields made of these."""
     function: Callable[..., Any] = field(repr=False)
     version: str
+    fields: tuple[FieldSpec, ...] = ()
+    """Those of the inputs that are made of the record's levels."""
     scope: Scope = "own"
     """"market": of the events of all assets ("*") instead of the instrument's own."""
     combine: Combine | None = None
@@ -93,12 +126,25 @@ class TileSpec:
         """Return the tiles' values (n,); tile i has the rows offsets[i]:offsets[i + 1] (n + 1,).
 
         `columns` holds at least `inputs`: numbers, which become float64, and texts as numpy
-        strings or objects. The bits of one tile do not depend on the others of the call.
+        strings or objects; of levels and fields at least what they are made of (n, LEVELS). The
+        bits of one tile do not depend on the others of the call.
         """
-        inputs = [as_input(columns[name]) for name in self.inputs]
+        inputs = [as_input(self.column(name, columns)) for name in self.inputs]
         if self.on_segments:
             return evaluate_segments(self.function, inputs, offsets)
         return evaluate_each(self.function, inputs, offsets, self.empty_value)
+
+    def column(self, name: str, columns: Columns) -> NDArray[Any]:
+        """Return one of the inputs (n,), where need be made of the lists in `columns`."""
+        return column_of(self.record, name, columns, self.fields)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the fields of the record itself that the inputs are made of."""
+        levels = level_columns(EVENTS[self.record])
+        made = {each.name: each.inputs for each in self.fields}
+        behind = (made.get(name) or (levels[name][0] if name in levels else name,) for name in self.inputs)
+        return tuple(dict.fromkeys(name for names in behind for name in names))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +194,17 @@ class FeatureSpec:
     owner: str = ""
     docs: str = ""
     file: str = ""
+
+
+def column_of(record: str, name: str, columns: Columns, fields: Iterable[FieldSpec]) -> NDArray[Any]:
+    """Return a column of a record's events (n,): as it is, one level of a list, or a field made of lists."""
+    if name in columns:
+        return columns[name]
+    for spec in fields:
+        if spec.name == name:
+            return spec.evaluate(columns)
+    source, place = level_columns(EVENTS[record])[name]
+    return columns[source][:, place]
 
 
 def as_input(column: NDArray[Any]) -> NDArray[Any]:

@@ -1,6 +1,6 @@
 """Closes blocks of tiles: events in, one more stretch of every series out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from featurestore.layout import HOMES, Home, Layout, SeriesPlan
+from featurestore.levels import list_fields
 from featurestore.pending import Events
 from featurestore.spaces import NEVER, RECORDS, Space
 from featurestore.specs import BORDER_S, Array, DerivedSpec, TileSpec
@@ -34,13 +35,17 @@ class _Cells(NamedTuple):
     """Tile of each cell, counted from the block's start."""
     offsets: NDArray[np.int64]
     columns: dict[str, NDArray[Any]]
-    """Tile inputs that were asked for before."""
+    """Tile inputs that were asked for before, and the lists that they are made of."""
 
-    def columns_of(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    def columns_of(self, spec: TileSpec) -> dict[str, NDArray[Any]]:
         """Return the inputs of a tile, in order."""
-        for name in names:
+        lists = list_fields(EVENTS[spec.record])
+        for name in spec.columns:
             if name not in self.columns:
-                self.columns[name] = self.events.tile_input(name, self.rows)
+                read = self.events.levels if name in lists else self.events.tile_input
+                self.columns[name] = read(name, self.rows)
+        for name in spec.inputs:
+            self.columns[name] = spec.column(name, self.columns)
         return self.columns
 
 
@@ -185,7 +190,7 @@ class Tiler:
         assert isinstance(spec, TileSpec)  # noqa: S101  # what `close` asked before
         block = np.full((len(space), stop - start), spec.empty_value)
         if cells is not None:
-            block[cells.entities, cells.tiles] = spec.evaluate(cells.columns_of(spec.inputs), cells.offsets)
+            block[cells.entities, cells.tiles] = spec.evaluate(cells.columns_of(spec), cells.offsets)
         block[space.lasts[spec.record].levels[0].view(start, stop) == NEVER] = np.nan
         if spec.carry_ns:
             value, index = space.carries[spec.name]

@@ -8,6 +8,7 @@ OFFSETS = np.concatenate([[0], np.cumsum(LENGTHS)])
 EVENTS = np.random.default_rng(7).normal(1.0, 2.0, OFFSETS[-1])
 OTHERS = np.random.default_rng(8).normal(5.0, 1.0, OFFSETS[-1])
 EMPTY_IS_NAN = {"first", "last", "least", "greatest", "mean", "deviation", "spread of means", "log ratio", "fmax"}
+EMPTY_IS_NAN |= {"mean of what is known"}
 
 FUNCTIONS = {
     "sum": lambda x, _: x.sum(),
@@ -33,6 +34,7 @@ FUNCTIONS = {
     "clipped": lambda x, _: np.clip(x, -1.0, 1.0).sum(),
     "log ratio": lambda _, y: np.log(y[-1] / y[0]),
     "in place of nothing": lambda x, _: np.nansum(np.where(x > 0, x, np.nan)),
+    "mean of what is known": lambda x, _: np.nanmean(np.where(x > -3, x, np.nan)),
     "parts": lambda x, _: np.modf(x)[0].sum(),
 }
 
