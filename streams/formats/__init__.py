@@ -1,21 +1,22 @@
 """What raw frames say: one file a format, found by being there.
 
 A format is a module here with `FORMAT`, the name in a raw message's `format` header (or a tuple of
-names), and `decode(value, source)`: the events of one frame, or `LeftOut` where the frame is recognised and not
-read. It raises DecodeError, and nothing else, on any other bytes. Modules without `FORMAT` hold what
+names), and `decode(value, source)`: the events and changes of books of one frame, or `LeftOut` where
+the frame is recognised and not read. It raises DecodeError, and nothing else, on any other bytes. Modules without `FORMAT` hold what
 formats share.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 
 from schemas import Event, ForeshockError, LeftOut
+from streams.formats.book import BookChange
 
-Decode = Callable[[bytes, str], list[Event] | LeftOut]
-"""Turns the value and the source of a raw message into its events."""
+Decode = Callable[[bytes, str], Sequence[Event | BookChange] | LeftOut]
+"""Turns the value and the source of a raw message into its events and changes of books."""
 
 AGGREGATE = "agg"
 """The `id` of a trade that sums up several: aggregates are numbered apart from single trades."""
