@@ -48,8 +48,7 @@ class FeatureSets:
 
         if current is not None:
             self._current = self._place(current)
-        for announcement in self._sets[self._current :]:
-            self._features(announcement)
+        self._features(self.current)
 
     @property
     def current(self) -> Announcement:
@@ -62,21 +61,18 @@ class FeatureSets:
         return self._sets[self._current + 1] if self._current + 1 < len(self._sets) else None
 
     def add(self, announcement: Announcement) -> None:
-        """Take one more announcement; raises StateError where the code has not what it says."""
-        if self._append(announcement):
-            self._features(announcement)
+        """Take one more announcement; the code needs what it says only when it comes into force."""
+        self._append(announcement)
 
-    def _append(self, announcement: Announcement) -> bool:
-        """Take one more announcement; return whether it counts."""
+    def _append(self, announcement: Announcement) -> None:
         if self._sets and announcement.border_ns <= self._sets[-1].border_ns:
-            return False
+            return
         if announcement.border_ns % self._rules.row_interval_ns:
             raise StateError(
                 f"feature set {announcement.feature_set_id} is announced at {announcement.border_ns}, "
                 f"which is no row border: announce it at a multiple of {self._rules.row_interval_ns} ns"
             )
         self._sets.append(announcement)
-        return True
 
     def _place(self, current: Announcement) -> int:
         if current not in self._sets:
@@ -94,9 +90,16 @@ class FeatureSets:
                 f"to {closed_ns} are closed without it: announce it again at a later border"
             )
 
-    def advance(self) -> None:
-        """Put the next set in force."""
+    def follow(self, starts: Starts) -> Layout:
+        """Put the next set in force and return its layout; `starts` are those of the set before.
+
+        A feature whose version was raised begins anew, as one that was not there.
+        """
+        before = self.current.features
         self._current += 1
+        same = dict(before.items() & self.current.features.items())
+        kept = {name: start for name, start in starts.features.items() if name in same}
+        return self.layout(Starts(starts.series, kept))
 
     def layout(self, starts: Starts | None) -> Layout:
         """Return the layout of the set in force, which follows one with these starts."""
@@ -110,16 +113,20 @@ class FeatureSets:
 
     def _features(self, announcement: Announcement) -> list[FeatureSpec]:
         """Return the announced features as the code has them; raises StateError where it has not."""
-        specs = {feature.name: feature for feature in self._catalogue.features}
+        known = self._catalogue.known
         for name, version in announcement.features.items():
-            if name not in specs:
-                raise StateError(
-                    f"feature {name} is announced from {announcement.border_ns} on, and no file in "
-                    "featurestore/features defines it: put it back, or announce a set without it"
-                )
-            if specs[name].version != version:
-                raise StateError(
-                    f"feature {name} is announced as {version}, and the code here has {specs[name].version}: "
-                    "put its code back, or announce the new version at a later border"
-                )
-        return [specs[name] for name in announcement.features]
+            if (name, version) not in known:
+                raise StateError(self._missing(name, version, announcement.border_ns))
+        return [known[item] for item in announcement.features.items()]
+
+    def _missing(self, name: str, version: str, border_ns: int) -> str:
+        present = {feature.name: feature for feature in self._catalogue.features}.get(name)
+        if present is None:
+            return (
+                f"feature {name} is announced from {border_ns} on, and no file in "
+                "featurestore/features defines it: put it back, or announce a set without it"
+            )
+        return (
+            f"feature {name} is announced as {version}, and the code here has {present.version}: keep the code "
+            f'of before beside the new one with former="{present.quantity}", or put it back'
+        )

@@ -58,8 +58,7 @@ class Closing:
         if starts is None:
             # A log may begin after the border of a set: what came before it is no reason to wait.
             while sets.next is not None and sets.next.border_ns <= start * self._tile_ns:
-                sets.advance()
-                layout = sets.layout(layout.starts)
+                layout = sets.follow(layout.starts)
         self.tiler = Tiler(rules, layout, start)
         # Before the first row every part is none, and not waited for.
         self.market = Market(
@@ -136,9 +135,7 @@ class Closing:
 
     def _follow(self) -> None:
         """Go on with the announced feature set: tiles end at its border, rows are written up to it."""
-        starts = self.tiler.layout.starts
-        self._sets.advance()
-        layout = self._sets.layout(starts)
+        layout = self._sets.follow(self.tiler.layout.starts)
         self.tiler.follow(layout)
         self.market.plan(layout.market)
         self._rows = RowMaker(self._partition, self._rules, layout, self.tiler, self.market)

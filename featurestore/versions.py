@@ -20,22 +20,23 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
-def code_of(function: Callable[..., Any]) -> str:
-    """Return what a function computes: its code and what it uses of its module.
+def code_of(function: Callable[..., Any], name: str = "") -> str:
+    """Return what a function computes, as `name`: its code and what it uses of its module.
 
     Comments, docstrings, annotations, decorators and layout are not in it. Functions and constants
     of the module that it uses are, and those that they use.
     """
-    return "\n".join(_code(function, seen=set()))
+    return "\n".join(_code(function, set(), name))
 
 
-def _code(function: Callable[..., Any], seen: set[str]) -> list[str]:
+def _code(function: Callable[..., Any], seen: set[str], name: str = "") -> list[str]:
     tree = _normalised(function)
+    tree.name = name or tree.name
     outside = {**function.__globals__, **inspect.getclosurevars(function).nonlocals}
     lines = [ast.unparse(tree)]
-    for name in sorted(_free_names(tree) & outside.keys() - seen):
-        seen.add(name)
-        lines += _part(name, outside[name], seen)
+    for used in sorted(_free_names(tree) & outside.keys() - seen):
+        seen.add(used)
+        lines += _part(used, outside[used], seen)
     return lines
 
 

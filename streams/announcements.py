@@ -1,65 +1,139 @@
 """Feature sets and the borders that they begin at, on the log for every worker to agree on.
 
 A worker that let its features begin "at the next border" would give each partition, and each run,
-another beginning (research: 295 of 300 small histories differ). So the border is written first.
+another beginning (research: 295 of 300 small histories differ). So the border is written first, and
+counts only once no worker can have passed it: a set is proposed, then confirmed or withdrawn.
+
+What makes that safe: a worker closes no tile further than `span_ns` beyond what it had closed, and
+Kafka had acknowledged, when it last read all of `ops.model`. Whoever reads, after the proposal was
+acknowledged, that nothing reaches within `span_ns` of the border, knows that every worker will read of
+it in time. A worker that reads of a proposal waits at its border until it is decided.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from featurestore.catalogue import Catalogue
 from schemas.errors import StateError
-from schemas.forecasts import Announcement, cloud_event_headers, decode_json, encode_json
-from schemas.rules import MINUTE_NS
-from schemas.topics import FEATURE_ROW, OPS_MODEL
+from schemas.forecasts import Announcement, MarketPart, cloud_event_headers, decode_json, encode_json
+from schemas.rules import MINUTE_NS, Rules
+from schemas.topics import FEATURE_ROW, MARKET_STATE, OPS_MODEL
 from streams.kafka import Outbox, read_topic
 from streams.settings import Settings
+from streams.stage import Message
 
-LEAD_NS = MINUTE_NS
-"""How far past the last row a new feature set begins: every worker must be able to read of it first."""
+ANNOUNCED = b"feature-set"
+PROPOSED = b"feature-set-proposal"
+WITHDRAWN = b"feature-set-withdrawn"
+SPAN_ROWS = 120
+"""Row borders that a worker may close between two looks at `ops.model`."""
+_ATTEMPTS = 5
+_LAST_PARTS = 64
+
+
+def span_ns(rules: Rules) -> int:
+    """Return how far a worker may close tiles beyond what was closed when it last read all announcements."""
+    return SPAN_ROWS * rules.row_interval_ns
+
+
+class AnnouncementLog:
+    """What `ops.model` says of feature sets, in the order of its offsets."""
+
+    def __init__(self, messages: Iterable[Message] = ()) -> None:
+        self.announced: list[Announcement] = []
+        self.proposals: list[Announcement] = []
+        """Neither confirmed nor withdrawn."""
+        for message in messages:
+            self.add(message)
+
+    def add(self, message: Message) -> Announcement | None:
+        """Take one record; return the set that it announces for good."""
+        if message.value is None or message.key not in {ANNOUNCED, PROPOSED, WITHDRAWN}:
+            return None
+        announcement = decode_json(message.value, Announcement)
+        if message.key == PROPOSED:
+            self.proposals.append(announcement)
+            return None
+        self.proposals = [other for other in self.proposals if other != announcement]
+        if message.key == WITHDRAWN:
+            return None
+        self.announced.append(announcement)
+        return announcement
+
+    @property
+    def closed_until_ns(self) -> int | None:
+        """Return the border at which workers wait for a decision; None where nothing is proposed."""
+        return min((proposal.border_ns for proposal in self.proposals), default=None)
 
 
 def announcements(settings: Settings) -> list[Announcement]:
     """Return the announced feature sets, in the order in which they were written."""
-    return [
-        decode_json(message.value, Announcement)
-        for message in read_topic(settings, OPS_MODEL)
-        if message.key == b"feature-set" and message.value is not None
-    ]
+    return AnnouncementLog(read_topic(settings, OPS_MODEL)).announced
 
 
 def announce(settings: Settings, catalogue: Catalogue) -> Announcement:
     """Announce the features of `catalogue` unless they are the last ones announced; return what holds.
 
-    The first set begins with the log; a later one `LEAD_NS` after the last row, on a whole minute.
-    Raises FeatureError where code changed under an unchanged name and `version=`.
+    The first set begins with the log; a later one at a whole minute that no worker can have passed.
+    Raises FeatureError where code changed under an unchanged name and `version=`, StateError where
+    workers pass each border before it can be confirmed.
     """
-    known = announcements(settings)
-    features = catalogue.versions
-    if known and known[-1].features == features:
-        return known[-1]
-    if known:
-        catalogue.require_unchanged(known[-1].features)
-    border = 0 if not known else (last_row_ns(settings) + LEAD_NS) // MINUTE_NS * MINUTE_NS + MINUTE_NS
-    announcement = Announcement(border_ns=border, feature_set_id=catalogue.feature_set_id, features=features)
-    headers = cloud_event_headers("announcement", catalogue.feature_set_id, border, "feature-set")
+    log = AnnouncementLog(read_topic(settings, OPS_MODEL))
     outbox = Outbox(settings, "foreshock-announce")
-    outbox.send(OPS_MODEL, encode_json(announcement), key=b"feature-set", headers=headers)
+    for proposal in log.proposals:
+        # Whoever proposed it ended before the decision, and workers may wait for it.
+        if _decide(settings, outbox, proposal):
+            log.announced.append(proposal)
+    features = catalogue.versions
+    if log.announced and log.announced[-1].features == features:
+        return log.announced[-1]
+    if not log.announced:
+        first = Announcement(border_ns=0, feature_set_id=catalogue.feature_set_id, features=features)
+        _send(outbox, ANNOUNCED, first)
+        return announcements(settings)[-1]
+    catalogue.require_unchanged(log.announced[-1].features)
+    for attempt in range(_ATTEMPTS):
+        # Workers that catch up are fast: each attempt leaves them more room.
+        border_ns = _border_ns(settings, ahead_ns=2 ** (attempt + 1) * span_ns(settings.rules))
+        proposal = Announcement(border_ns=border_ns, feature_set_id=catalogue.feature_set_id, features=features)
+        _send(outbox, PROPOSED, proposal)
+        if _decide(settings, outbox, proposal):
+            return proposal
+    raise StateError("rows are written faster than a feature set can begin: wait until the workers caught up")
+
+
+def _decide(settings: Settings, outbox: Outbox, proposal: Announcement) -> bool:
+    """Confirm a proposal that no worker can have passed, or withdraw it."""
+    confirmed = reached_ns(settings) + span_ns(settings.rules) < proposal.border_ns
+    _send(outbox, ANNOUNCED if confirmed else WITHDRAWN, proposal)
+    return confirmed
+
+
+def _send(outbox: Outbox, key: bytes, announcement: Announcement) -> None:
+    headers = cloud_event_headers("announcement", announcement.feature_set_id, announcement.border_ns, key.decode())
+    outbox.send(OPS_MODEL, encode_json(announcement), key=key, headers=headers)
     outbox.flush_acknowledged()
-    return announcements(settings)[-1]
 
 
-def require_announced(catalogue: Catalogue, known: Sequence[Announcement]) -> None:
-    """Raise StateError unless the last announced set is that of `catalogue`."""
-    if not known:
+def _border_ns(settings: Settings, ahead_ns: int) -> int:
+    step = max(MINUTE_NS, settings.rules.row_interval_ns)
+    return (reached_ns(settings) + ahead_ns) // step * step + step
+
+
+def reached_ns(settings: Settings) -> int:
+    """Return the greatest border up to which rows or market parts are written, 0 where there are none."""
+    rows = (int(message.headers["row_time_ns"]) for message in read_topic(settings, FEATURE_ROW, last=1))
+    # Partitions without instruments write no rows, but each writes its part, or that it has none, to all.
+    parts = (
+        decode_json(message.value, MarketPart).to_ns
+        for message in read_topic(settings, MARKET_STATE, last=_LAST_PARTS)
+        if message.value is not None
+    )
+    return max(*rows, *parts, 0, 0)
+
+
+def unannounced(catalogue: Catalogue, known: AnnouncementLog) -> list[str]:
+    """Return the features of the code that no set in force or to come holds; raises StateError without any set."""
+    if not known.announced:
         raise StateError("no feature set is announced; run `foreshock features announce`")
-    announced, present = known[-1].features, catalogue.versions
-    for name in sorted(announced.keys() | present.keys()):
-        if announced.get(name) != present.get(name):
-            state = "announced and not in the code" if name not in present else "new or changed"
-            raise StateError(f"feature {name} is {state}; run `foreshock features announce`, then start again")
-
-
-def last_row_ns(settings: Settings) -> int:
-    """Return the time of the last feature row of any partition, 0 where there is none."""
-    times = (int(message.headers["row_time_ns"]) for message in read_topic(settings, FEATURE_ROW, last=1))
-    return max(times, default=0)
+    announced = known.announced[-1].features
+    return [name for name, version in sorted(catalogue.versions.items()) if announced.get(name) != version]

@@ -1,6 +1,8 @@
 """The featurize stage: one engine per partition, fed in log order."""
 
 import asyncio
+import contextlib
+import logging
 import time
 from collections.abc import Callable, Mapping
 
@@ -8,7 +10,7 @@ import numpy as np
 
 from featurestore.catalogue import Catalogue
 from featurestore.engine import Output, PartitionEngine
-from schemas import DecodeError
+from schemas import DecodeError, StateError
 from schemas.metrics import (
     DEAD_LETTERS,
     FEATURE_FRESHNESS,
@@ -22,11 +24,14 @@ from schemas.metrics import (
 from schemas.rows import Rows, decode_rows
 from schemas.rules import SECOND_NS
 from schemas.topics import EVENT_TOPICS, FEATURE_ROW, MARKET_STATE
-from streams.announcements import announcements, require_announced
+from streams.announcements import unannounced
 from streams.dead_letters import dead_letter
+from streams.featurize.allowance import Allowance
+from streams.runner import end_on_error
 from streams.stage import Checkpoint, FencedError, Message, Outlet
 from streams.watchdog import exit_now
 
+LOGGER = logging.getLogger("foreshock.featurize")
 GATHER_SECONDS = 0.02
 """Catching up, so much is read between two closings: a block of many rows costs little more than one row."""
 MAX_BACKLOG = 600
@@ -53,19 +58,26 @@ class FeaturizeStage:
         self._outlet: Outlet
 
     async def started(self, outlet: Outlet) -> None:
-        """Read which feature sets are announced; refuse to start with others."""
+        """Read which feature sets are announced, and follow what will be; refuse to start without any."""
         self._outlet = outlet
-        self._announcements = announcements(outlet.settings)
-        require_announced(self._catalogue, self._announcements)
+        self._allowance = Allowance(outlet, self._engines, self._close_soon)
+        if not await self._allowance.read():
+            raise StateError("the announcements of feature sets cannot be read: is the broker up?")
+        waiting = unannounced(self._catalogue, self._allowance.log)
+        if waiting:
+            LOGGER.warning("%s: not announced, not made; run `foreshock features announce`", ", ".join(waiting))
+        self._following = asyncio.create_task(self._allowance.follow())
+        self._following.add_done_callback(end_on_error)
         outlet.metrics.tell_build(outlet.settings.rules.rules_id, self._catalogue.feature_set_id)
 
     async def assigned(self, partition: int, checkpoint: bytes | None) -> Mapping[str, int]:
         """Build the engine of a partition from its checkpoint."""
         rules = self._outlet.settings.rules
-        context = (partition, rules, self._catalogue, self._announcements)
+        context = (partition, rules, self._catalogue, tuple(self._allowance.log.announced))
         engine = PartitionEngine(*context) if checkpoint is None else PartitionEngine.restore(checkpoint, *context)
         self._engines[partition] = engine
         self._held.pop(partition, None)
+        self._allowance.begin(partition, engine)
         self._tell_border(partition, engine)
         return engine.resume
 
@@ -128,6 +140,7 @@ class FeaturizeStage:
             self._engines.pop(partition, None)
             raise
         self._tell_border(partition, engine)
+        self._allowance.closed(partition, engine)
         self._closed_at[partition] = asyncio.get_running_loop().time()
         self._outlet.metrics[PENDING_EVENTS].labels(str(partition)).set(engine.pending_events)
         self._hold_or_release(partition, engine)
@@ -141,7 +154,11 @@ class FeaturizeStage:
         return Checkpoint(state.resume, state.blob)
 
     async def stopped(self) -> None:
-        """Nothing was opened."""
+        """Stop following announcements."""
+        self._following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._following
+        self._allowance.close()
 
     def _write(self, partition: int, outputs: list[Output]) -> None:
         arrived = self._arrived.pop(partition, self._clock())

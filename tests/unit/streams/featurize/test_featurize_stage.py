@@ -6,8 +6,10 @@ import pytest
 
 from featurestore.catalogue import Catalogue
 from featurestore.engine import Checkpoint, Output
+from schemas.forecasts import Announcement
 from schemas.metrics import PENDING_EVENTS, REPEATED_EVENTS
 from schemas.topics import EVENT_TOPICS, EXCHANGE_EVENT, FEATURE_ROW, MARKET_STATE, ONCHAIN_EVENT, SENTIMENT_EVENT
+from streams.announcements import AnnouncementLog
 from streams.featurize import stage as module
 from streams.featurize.stage import GATHER_SECONDS, MAX_BACKLOG, MAX_PENDING, FeaturizeStage
 from streams.metrics_server import Metrics
@@ -63,12 +65,33 @@ class Outlet:
         self.held.discard(topic)
 
 
+class Unbounded:
+    """An allowance without bounds and without announcements."""
+
+    def __init__(self, *_):
+        self.log = AnnouncementLog()
+        self.log.announced.append(Announcement(border_ns=0, feature_set_id="0123456789ab", features={}))
+
+    def closed(self, *_):
+        pass
+
+    def close(self):
+        pass
+
+    async def read(self):
+        return True
+
+    async def follow(self):
+        await asyncio.Event().wait()
+
+
 class World:
     def __init__(self):
         self.now = 1_000.0
         self.stage = FeaturizeStage(None, clock=lambda: self.now)
         self.outlet = self.stage._outlet = Outlet()
         self.engine = self.stage._engines[0] = Engine()
+        self.stage._allowance = Unbounded()
 
     def just_closed(self):
         """What is read now is closed by the timer, however slow this machine is."""
@@ -185,11 +208,15 @@ def test_the_delay_of_a_row_counts_from_the_message_that_completed_it():
     assert registry.get_sample_value("foreshock_window_close_delay_seconds_sum") == pytest.approx(0.25)
 
 
+async def _start_and_stop(stage, outlet):
+    await stage.started(outlet)
+    await stage.stopped()
+
+
 def test_the_process_says_which_features_it_makes(monkeypatch):
-    monkeypatch.setattr(module, "announcements", lambda _: [])
-    monkeypatch.setattr(module, "require_announced", lambda *_: None)
+    monkeypatch.setattr(module, "Allowance", Unbounded)
     catalogue, outlet = Catalogue.discover(), Outlet()
-    asyncio.run(FeaturizeStage(catalogue).started(outlet))
+    asyncio.run(_start_and_stop(FeaturizeStage(catalogue), outlet))
     ((sample, *_),) = [metric.samples for metric in outlet.metrics.registry.collect() if "build" in metric.name]
     rules_id = outlet.settings.rules.rules_id
     assert (sample.labels["rules_id"], sample.labels["feature_set_id"]) == (rules_id, catalogue.feature_set_id)

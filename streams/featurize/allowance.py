@@ -1,0 +1,99 @@
+"""How far each partition may close tiles: as far as no feature set can begin that was not read of."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+
+from confluent_kafka import KafkaException
+
+from featurestore.engine import PartitionEngine
+from schemas.errors import StateError
+from schemas.topics import OPS_MODEL
+from streams.announcements import AnnouncementLog, span_ns
+from streams.follower import Follower
+from streams.stage import FencedError, Outlet
+
+LOGGER = logging.getLogger("foreshock.featurize")
+LOOK_SECONDS = 0.5
+
+
+class Allowance:
+    """Follows the announced feature sets for the engines of one process.
+
+    `closable` is called with a partition whose tiles may close further.
+    """
+
+    def __init__(self, outlet: Outlet, engines: Mapping[int, PartitionEngine], closable: Callable[[int], None]) -> None:
+        self.log = AnnouncementLog()
+        self._outlet = outlet
+        self._engines = engines
+        self._closable = closable
+        self._span_ns = span_ns(outlet.settings.rules)
+        self._until: dict[int, int] = {}
+        self._wanted = asyncio.Event()
+        self._follower = Follower(outlet.settings, OPS_MODEL)
+
+    async def read(self) -> bool:
+        """Take in what was announced since the last look; return whether that could be read.
+
+        Raises StateError where an engine has passed the border of a set.
+        """
+        try:
+            messages = await asyncio.to_thread(self._follower.read)
+        except (KafkaException, StateError) as error:
+            LOGGER.warning("announcements cannot be read, rows may have to wait: %s", error)
+            return False
+        for announced in filter(None, map(self.log.add, messages)):
+            for engine in self._engines.values():
+                engine.announce(announced)
+        return True
+
+    def begin(self, partition: int, engine: PartitionEngine) -> None:
+        """Hold a new engine where it is until the next look."""
+        self._allow(partition, engine, engine.closed_ns or 0)
+        self._wanted.set()
+
+    def closed(self, partition: int, engine: PartitionEngine) -> None:
+        """Look again before an engine has used up what it was allowed."""
+        if engine.closed_ns is not None and engine.closed_ns + self._span_ns // 2 > self._until.get(partition, 0):
+            self._wanted.set()
+
+    async def follow(self) -> None:
+        """Look twice a second, and when an engine needs it, until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), LOOK_SECONDS)
+            self._wanted.clear()
+            await self.look()
+
+    async def look(self) -> None:
+        """Read all announcements, and allow each engine a span beyond what it had written before."""
+        written = await self._written()
+        if not await self.read():
+            return
+        wait_at = self.log.closed_until_ns
+        for partition, (engine, border_ns) in written.items():
+            if self._engines.get(partition) is engine:
+                until = border_ns + self._span_ns
+                self._allow(partition, engine, until if wait_at is None else min(until, wait_at))
+                self._closable(partition)
+
+    async def _written(self) -> dict[int, tuple[PartitionEngine, int]]:
+        """Return the engines that have begun, and up to where all that they made is acknowledged."""
+        closed = {partition: (engine, engine.closed_ns) for partition, engine in self._engines.items()}
+        written = {}
+        for partition, (engine, border_ns) in closed.items():
+            with contextlib.suppress(FencedError):
+                await self._outlet.acknowledged(partition)
+                if border_ns is not None:
+                    written[partition] = (engine, border_ns)
+        return written
+
+    def _allow(self, partition: int, engine: PartitionEngine, until_ns: int) -> None:
+        self._until[partition] = until_ns
+        engine.allow(until_ns)
+
+    def close(self) -> None:
+        """Close the reader."""
+        self._follower.close()
