@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.errors import ForeshockError
-from streams.commands import backfill, demo, features, models, pipeline, stack, topics
+from streams.commands import backfill, bench, demo, features, models, pipeline, stack, topics
 from streams.settings import describe
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.command()(models.train)
 app.add_typer(topics.app, name="topics")
 app.add_typer(features.app, name="features")
 app.add_typer(models.app, name="model")
+app.add_typer(bench.app, name="bench")
 
 
 @app.command()

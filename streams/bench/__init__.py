@@ -1,0 +1,1 @@
+"""Benchmarks on a real broker: how fast, how late, how large. They measure and assert nothing."""

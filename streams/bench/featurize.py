@@ -1,0 +1,150 @@
+"""How fast canonical events, or raw frames, become feature rows."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+
+from featurestore.backfill import Backfill, CanonicalMessage
+from featurestore.catalogue import Catalogue
+from schemas import Rules
+from schemas.topics import EXCHANGE_EVENT, FEATURE_ROW, RAW_EXCHANGE
+from streams.bench.floor import read_batches, read_frames
+from streams.bench.ground import Ground, Pace, RawRecord, Say, fill, ground, stages
+from streams.bench.report import Figure, Outcome, after, machine
+from streams.bench.traffic import Traffic, canonical
+from streams.settings import Settings
+from streams.sources.replay import with_heartbeats
+
+_MARKET_RECORDS = {"trade", "quote", "depth"}
+_MESSAGES_BETWEEN = 256
+
+
+def run(settings: Settings, traffic: Traffic, say: Say, workers: int = 1) -> Outcome:
+    """Measure from memory, through Kafka, and from raw trades; `workers` processes of each stage."""
+    before, rules = machine(), settings.rules
+    figures, shares = from_memory(traffic, rules, say), {}
+    for figure, pace in (
+        through_kafka(settings, traffic, say, workers),
+        from_raw(settings, replace(traffic, quotes=False), say, workers),
+    ):
+        figures.append(figure)
+        shares |= {f"{figure.what}: {name}": round(seconds, 3) for name, seconds in pace.cpu.items()}
+    return Outcome(
+        bench="featurize",
+        machine=after(before),
+        run=described(traffic, settings, workers),
+        figures=figures,
+        shares=shares,
+    )
+
+
+def described(traffic: Traffic, settings: Settings, workers: int) -> dict[str, str]:
+    """Return what was run, for people."""
+    rules = settings.rules
+    return {
+        "events": f"{traffic.events:,}",
+        "instruments": str(traffic.instruments),
+        "events per event-second": f"{traffic.per_second:,}",
+        "features": str(len(Catalogue.discover(rules).features)),
+        "raw.exchange partitions": str(rules.raw_partitions[RAW_EXCHANGE]),
+        "partitions": str(rules.partitions),
+        "workers": str(workers),
+        "lateness": f"{rules.allowed_lateness_ns / 1e9:g} s",
+    }
+
+
+def market_columns(catalogue: Catalogue) -> Catalogue:
+    """Return the features that need trades, quotes and depth alone, with the tiles that they read."""
+    features = tuple(f for f in catalogue.features if f.records and set(f.records) <= _MARKET_RECORDS)
+    wanted = {name for feature in features for name in feature.inputs}
+    for spec in reversed(catalogue.derived):
+        if spec.name in wanted:
+            wanted.update(spec.inputs)
+    return Catalogue(
+        tuple(spec for spec in catalogue.tiles if spec.name in wanted),
+        tuple(spec for spec in catalogue.derived if spec.name in wanted),
+        features,
+    )
+
+
+def from_memory(traffic: Traffic, rules: Rules, say: Say) -> list[Figure]:
+    """Measure the engines alone, on one core: canonical messages in memory to row messages."""
+    say("canonical messages for the run from memory")
+    messages = list(canonical(traffic, rules))
+    whole = Catalogue.discover(rules)
+    cases = {"market columns": market_columns(whole), "all default features": whole}
+    figures = []
+    for name, catalogue in cases.items():
+        say(f"from memory, {name}")
+        pace = _engines(messages, traffic.events, rules, catalogue)
+        figures.append(
+            Figure(
+                what=f"memory -> rows, {name} ({len(catalogue.features)}), one core",
+                value=pace.rate,
+                unit="events/s",
+                wanted=">= 1,000,000" if catalogue is not whole else "",
+                cpu_seconds_per_million=round(pace.cpu["engine"], 3),
+            )
+        )
+    return figures
+
+
+def _engines(messages: Iterable[CanonicalMessage], events: int, rules: Rules, catalogue: Catalogue) -> Pace:
+    engines = Backfill(rules, catalogue)
+    started, cpu, rows = time.perf_counter(), time.process_time(), 0
+    for count, message in enumerate(messages, start=1):
+        engines.apply(message)
+        if not count % _MESSAGES_BETWEEN:
+            rows += sum(1 for _ in engines.advance())
+    rows += sum(1 for _ in engines.advance())
+    seconds = time.perf_counter() - started
+    return Pace(events / seconds if rows else 0.0, {"engine": (time.process_time() - cpu) / (events / 1e6)})
+
+
+def through_kafka(settings: Settings, traffic: Traffic, say: Say, workers: int) -> tuple[Figure, Pace]:
+    """Measure canonical topics to rows, with the broker on the same machine."""
+    with ground(settings) as place:
+        messages = canonical(traffic, settings.rules)
+        fill(place.settings, (_record(message) for message in messages), say)
+        say("canonical topic -> rows")
+        pace = _rows(place, ("featurize",), traffic, say, workers)
+        say("reading and decoding the same topic")
+        floor = read_batches(place.settings, EXCHANGE_EVENT)
+    return _figure("canonical topic -> rows", pace, floor, ">= 700,000"), pace
+
+
+def from_raw(settings: Settings, traffic: Traffic, say: Say, workers: int) -> tuple[Figure, Pace]:
+    """Measure raw frames to rows: ingest, featurize and the broker on the same machine."""
+    with ground(replace(settings, heartbeat_writer="replay")) as place:
+        fill(place.settings, raw_records(traffic, settings.rules), say)
+        say("raw topic -> rows")
+        pace = _rows(place, ("ingest", "featurize"), traffic, say, workers)
+        say("reading and decoding the same topic")
+        floor = read_frames(place.settings, RAW_EXCHANGE)
+    return _figure("raw JSON trades -> rows", pace, floor, ">= 300,000"), pace
+
+
+def raw_records(traffic: Traffic, rules: Rules) -> Iterable[RawRecord]:
+    """Yield the traffic and its heartbeats as records of the raw topics."""
+    for topic, partition, message in with_heartbeats(traffic.frames(), rules):
+        yield topic, partition, message.key or None, message.value, list(message.headers().items())
+
+
+def _record(message: CanonicalMessage) -> RawRecord:
+    return message.topic, message.partition, None, message.value, list(message.headers.items())
+
+
+def _rows(place: Ground, names: tuple[str, ...], traffic: Traffic, say: Say, workers: int) -> Pace:
+    with stages(place, names, workers) as running:
+        return running.follow(FEATURE_ROW, say).steady(traffic.events)
+
+
+def _figure(what: str, pace: Pace, floor: Pace, wanted: str) -> Figure:
+    return Figure(
+        what=what,
+        value=pace.rate,
+        unit="events/s",
+        wanted=wanted,
+        cpu_seconds_per_million=round(sum(pace.cpu.values()), 3),
+        floor_ratio=round(pace.rate / floor.rate, 3) if floor.rate else None,
+    )

@@ -1,0 +1,212 @@
+"""A private broker for one benchmark: filled topics, running stages, and what they used."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import psutil
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from deploy.ports import free_ports
+from deploy.stack import Stack, default_folder, private_stack
+from schemas.errors import StackError
+from streams.kafka import consumer, partition_counts, producer_config
+from streams.pipeline import prepare
+from streams.run import Piece, Supervisor, stage_pieces
+from streams.scrape import Samples, reads_all, scrape
+from streams.settings import Settings
+
+Say = Callable[[str], None]
+"""Is told in a few words what is being done."""
+
+_LOOK_SECONDS = 0.05
+_START_SECONDS = 90.0
+_QUIET_SECONDS = 1.5
+_STUCK_SECONDS = 60.0
+_WARM_SHARE = 0.1
+"""The share of a run that its figures leave out: processes start and fill their queues in it."""
+
+RawRecord = tuple[str, int, bytes | None, bytes | None, list[tuple[str, bytes]]]
+"""Topic, partition, key, value, headers."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A broker of its own, its settings and its processes."""
+
+    settings: Settings
+    stack: Stack
+
+    @property
+    def broker(self) -> psutil.Process:
+        """Return the broker's process."""
+        pid = self.stack.pid("kafka")
+        if pid is None:
+            raise StackError("the benchmark's broker has ended")
+        return psutil.Process(pid)
+
+
+@contextmanager
+def ground(settings: Settings) -> Iterator[Ground]:
+    """Run a private broker with all topics; it ends with the block."""
+    folder = default_folder(f"bench-{os.getpid()}")
+    with private_stack(folder, ("kafka",)) as stack:
+        private = replace(
+            settings,
+            bootstrap_servers=stack.bootstrap_servers,
+            metrics_port=free_ports().kafka,
+            state_dir=stack.folder / "state",
+        )
+        prepare(private)
+        yield Ground(private, stack)
+    shutil.rmtree(folder, ignore_errors=True)  # after a failure its logs stay
+
+
+def fill(settings: Settings, records: Iterable[RawRecord], say: Say) -> int:
+    """Put records on their topics and return how many; all are acknowledged then."""
+    producer = Producer(producer_config(settings, "foreshock-bench") | {"linger.ms": 20.0})
+    count, say_at = 0, 0.0
+    for topic, partition, key, value, headers in records:
+        while True:
+            try:
+                producer.produce(topic, value, key=key, partition=partition, headers=headers)
+                break
+            except BufferError:
+                producer.poll(0.05)
+        count += 1
+        if not count % 1_000:
+            producer.poll(0)
+            if time.monotonic() > say_at:
+                say_at = time.monotonic() + 0.2
+                say(f"{count:,} records on the topics")
+    if producer.flush(60.0):
+        raise StackError("the broker did not take the benchmark's records in time")
+    return count
+
+
+@contextmanager
+def stages(place: Ground, names: tuple[str, ...], workers: int = 1) -> Iterator["Running"]:
+    """Run stages as processes until the block ends."""
+    settings = place.settings
+    pieces = stage_pieces(settings, names, dict.fromkeys(names, workers))
+    with Supervisor(settings, pieces) as supervisor:
+        yield Running(place, supervisor, pieces)
+
+
+@dataclass
+class Running:
+    """Stages at work."""
+
+    place: Ground
+    supervisor: Supervisor
+    pieces: list[Piece]
+
+    def samples(self) -> Samples | None:
+        """Return their metrics; None while one does not answer."""
+        return scrape(int(piece.environment["FORESHOCK_METRICS_PORT"]) for piece in self.pieces)
+
+    def wait_until_reading(self, topics: Mapping[str, int]) -> None:
+        """Wait until every partition of `topics` has a reader; raises StackError."""
+        give_up = time.monotonic() + _START_SECONDS
+        while True:
+            found = self.samples()
+            if all(reads_all(found, [topic], count) for topic, count in topics.items()):
+                return
+            self._look(give_up, "a stage did not start")
+            time.sleep(_LOOK_SECONDS)
+
+    def processes(self) -> dict[str, psutil.Process]:
+        """Return the processes by name, the broker's too."""
+        pids = {name: self.supervisor.pid(name) for name in self.supervisor.names}
+        found = {name: psutil.Process(pid) for name, pid in pids.items() if pid is not None}
+        return found | {"broker": self.place.broker}
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """Return the CPU time that each process has used."""
+        return {name: sum(process.cpu_times()[:2]) for name, process in self.processes().items()}
+
+    def follow(self, topic: str, say: Say) -> "Course":
+        """Watch the stages write to `topic` until nothing comes any more; raises StackError."""
+        ends = _Ends(self.place.settings, topic)
+        course = Course()
+        moved, say_at = time.monotonic(), 0.0
+        try:
+            while True:
+                written, now = ends.total(), time.monotonic()
+                if written > course.last:
+                    moved = now
+                    course.points.append(Point(now, written, self.cpu_seconds()))
+                    if now > say_at:
+                        say_at = now + 0.2
+                        say(f"{written:,} messages on {topic}")
+                if course.last and now - moved > _QUIET_SECONDS:
+                    return course
+                self._look(moved + _STUCK_SECONDS, f"nothing comes on {topic}")
+                time.sleep(_LOOK_SECONDS)
+        finally:
+            ends.close()
+
+    def _look(self, give_up: float, problem: str) -> None:
+        self.supervisor.look()
+        ended = [name for name in self.supervisor.names if self.supervisor.exits(name)]
+        if ended or time.monotonic() > give_up:
+            logs = self.supervisor.logs
+            raise StackError(f"{problem}{f': {ended[0]} ended' if ended else ''}; logs in {logs}")
+
+
+@dataclass(frozen=True)
+class Point:
+    """How much was written at one moment, and the CPU seconds of each process by then."""
+
+    at: float
+    written: int
+    cpu: dict[str, float]
+
+
+@dataclass
+class Course:
+    """A run from its first output to its last."""
+
+    points: list[Point] = field(default_factory=list)
+
+    @property
+    def last(self) -> int:
+        """Return how much is written by now."""
+        return self.points[-1].written if self.points else 0
+
+    def steady(self, events: int) -> "Pace":
+        """Return the pace behind the first tenth of the output, where `events` gave all of it."""
+        first = next(point for point in self.points if point.written >= _WARM_SHARE * self.last)
+        end = self.points[-1]
+        done = events * (1 - first.written / self.last)
+        if done <= 0 or end.at <= first.at:  # too small a run to leave anything out
+            return Pace(0.0, {})
+        millions = done / 1e6
+        cpu = {name: (seconds - first.cpu.get(name, 0.0)) / millions for name, seconds in end.cpu.items()}
+        return Pace(done / (end.at - first.at), cpu)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Events per second, and CPU seconds per million events by process."""
+
+    rate: float
+    cpu: dict[str, float]
+
+
+class _Ends:
+    """How many records a topic holds."""
+
+    def __init__(self, settings: Settings, topic: str) -> None:
+        self._reader: Consumer = consumer(settings, "foreshock-bench")
+        count = partition_counts(settings, [topic])[topic]
+        self._places = [TopicPartition(topic, partition) for partition in range(count)]
+
+    def total(self) -> int:
+        return sum(self._reader.get_watermark_offsets(place, timeout=5.0)[1] for place in self._places)
+
+    def close(self) -> None:
+        self._reader.close()

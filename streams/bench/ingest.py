@@ -1,0 +1,72 @@
+"""How fast raw frames become canonical events."""
+
+import time
+from dataclasses import replace
+
+from schemas import Rules
+from schemas.topics import EXCHANGE_EVENT, RAW_EXCHANGE
+from streams.bench.featurize import described, raw_records
+from streams.bench.floor import read_frames
+from streams.bench.ground import Pace, RawRecord, Say, fill, ground, stages
+from streams.bench.report import Figure, Outcome, after, machine
+from streams.bench.traffic import Traffic
+from streams.ingest.normaliser import Normaliser
+from streams.settings import Settings
+
+_AT_ONCE = 1_000
+
+
+def run(settings: Settings, traffic: Traffic, say: Say, workers: int = 1) -> Outcome:
+    """Measure from memory on one core, and through Kafka."""
+    before = machine()
+    figures = [_from_memory(traffic, settings.rules, say)]
+    with ground(replace(settings, heartbeat_writer="replay")) as place:
+        fill(place.settings, raw_records(traffic, settings.rules), say)
+        say("raw topic -> canonical topic")
+        with stages(place, ("ingest",), workers) as running:
+            pace = running.follow(EXCHANGE_EVENT, say).steady(traffic.events)
+        say("reading and decoding the same topic")
+        floor = read_frames(place.settings, RAW_EXCHANGE)
+    figures.append(
+        Figure(
+            what="raw topic -> canonical topic",
+            value=pace.rate,
+            unit="events/s",
+            cpu_seconds_per_million=round(sum(pace.cpu.values()), 3),
+            floor_ratio=round(pace.rate / floor.rate, 3) if floor.rate else None,
+        )
+    )
+    return Outcome(
+        bench="ingest",
+        machine=after(before),
+        run=described(traffic, settings, workers),
+        figures=figures,
+        shares={name: round(seconds, 3) for name, seconds in pace.cpu.items()},
+    )
+
+
+def _from_memory(traffic: Traffic, rules: Rules, say: Say) -> Figure:
+    say("raw frames for the run from memory")
+    records: dict[tuple[str, int], list[RawRecord]] = {}
+    for record in raw_records(traffic, rules):
+        records.setdefault(record[:2], []).append(record)
+    say("from memory")
+    started, cpu = time.perf_counter(), time.process_time()
+    for place, found in records.items():
+        _normalise(Normaliser(*place, rules), found)
+    seconds, used = time.perf_counter() - started, time.process_time() - cpu
+    pace = Pace(traffic.events / seconds, {"normaliser": used / (traffic.events / 1e6)})
+    return Figure(
+        what="memory -> canonical messages, one core",
+        value=pace.rate,
+        unit="events/s",
+        cpu_seconds_per_million=round(pace.cpu["normaliser"], 3),
+    )
+
+
+def _normalise(normaliser: Normaliser, records: list[RawRecord]) -> None:
+    for offset, (_, _, key, value, headers) in enumerate(records):
+        normaliser.feed(offset, key, value, headers)
+        if not offset % _AT_ONCE:
+            normaliser.ready()
+    normaliser.flush()
