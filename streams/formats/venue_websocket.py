@@ -7,8 +7,8 @@ from schemas import DecodeError, Event, LeftOut
 from streams.formats.fields import MAX_FRAME_BYTES
 
 _VENUES = (
-    *("bitfinex", "bitflyer", "bitget", "bithumb", "bitstamp", "bybit", "coinbase", "crypto-com", "deribit", "gateio"),
-    *("gateio-futures", "gemini", "huobi", "huobi-swap", "independent-reserve", "kraken", "kraken-futures", "kucoin"),
+    *("bitfinex", "bitflyer", "bithumb", "bitstamp", "bybit", "coinbase", "crypto-com", "deribit"),
+    *("gemini", "independent-reserve", "kraken", "kraken-futures"),
     *("okx", "phemex", "poloniex", "upbit"),
 )
 FORMAT = tuple(f"{venue}-websocket" for venue in _VENUES)
