@@ -7,7 +7,7 @@ from dataclasses import replace
 from featurestore.backfill import Backfill, CanonicalMessage
 from featurestore.catalogue import Catalogue
 from schemas import Rules
-from schemas.topics import EXCHANGE_EVENT, FEATURE_ROW, RAW_EXCHANGE
+from schemas.topics import EXCHANGE_EVENT, FEATURE_ROW, MARKET_STATE, RAW_EXCHANGE
 from streams.bench.floor import read_batches, read_frames
 from streams.bench.ground import Ground, Pace, RawRecord, Say, fill, ground, stages
 from streams.bench.report import Figure, Outcome, after, machine
@@ -22,7 +22,8 @@ _MESSAGES_BETWEEN = 256
 def run(settings: Settings, traffic: Traffic, say: Say, workers: int = 1) -> Outcome:
     """Measure from memory, through Kafka, and from raw trades; `workers` processes of each stage."""
     before, rules = machine(), settings.rules
-    figures, shares = from_memory(traffic, rules, say), {}
+    figures = from_memory(traffic, rules, say)
+    shares: dict[str, float] = {}
     for figure, pace in (
         through_kafka(settings, traffic, say, workers),
         from_raw(settings, replace(traffic, quotes=False), say, workers),
@@ -107,7 +108,7 @@ def through_kafka(settings: Settings, traffic: Traffic, say: Say, workers: int) 
         messages = canonical(traffic, settings.rules)
         fill(place.settings, (_record(message) for message in messages), say)
         say("canonical topic -> rows")
-        pace = _rows(place, ("featurize",), traffic, say, workers)
+        pace = _rows(place, ("featurize",), (MARKET_STATE, FEATURE_ROW), traffic, say, workers)
         say("reading and decoding the same topic")
         floor = read_batches(place.settings, EXCHANGE_EVENT)
     return _figure("canonical topic -> rows", pace, floor, ">= 700,000"), pace
@@ -118,7 +119,7 @@ def from_raw(settings: Settings, traffic: Traffic, say: Say, workers: int) -> tu
     with ground(replace(settings, heartbeat_writer="replay")) as place:
         fill(place.settings, raw_records(traffic, settings.rules), say)
         say("raw topic -> rows")
-        pace = _rows(place, ("ingest", "featurize"), traffic, say, workers)
+        pace = _rows(place, ("ingest", "featurize"), (EXCHANGE_EVENT,), traffic, say, workers)
         say("reading and decoding the same topic")
         floor = read_frames(place.settings, RAW_EXCHANGE)
     return _figure("raw JSON trades -> rows", pace, floor, ">= 300,000"), pace
@@ -134,9 +135,11 @@ def _record(message: CanonicalMessage) -> RawRecord:
     return message.topic, message.partition, None, message.value, list(message.headers.items())
 
 
-def _rows(place: Ground, names: tuple[str, ...], traffic: Traffic, say: Say, workers: int) -> Pace:
+def _rows(
+    place: Ground, names: tuple[str, ...], begin: tuple[str, ...], traffic: Traffic, say: Say, workers: int
+) -> Pace:
     with stages(place, names, workers) as running:
-        return running.follow(FEATURE_ROW, say).steady(traffic.events)
+        return running.follow(FEATURE_ROW, begin, say).pace(traffic.events)
 
 
 def _figure(what: str, pace: Pace, floor: Pace, wanted: str) -> Figure:

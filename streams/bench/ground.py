@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import psutil
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -22,12 +23,10 @@ from streams.settings import Settings
 Say = Callable[[str], None]
 """Is told in a few words what is being done."""
 
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.02
 _START_SECONDS = 90.0
 _QUIET_SECONDS = 1.5
 _STUCK_SECONDS = 60.0
-_WARM_SHARE = 0.1
-"""The share of a run that its figures leave out: processes start and fill their queues in it."""
 
 RawRecord = tuple[str, int, bytes | None, bytes | None, list[tuple[str, bytes]]]
 """Topic, partition, key, value, headers."""
@@ -72,7 +71,7 @@ def fill(settings: Settings, records: Iterable[RawRecord], say: Say) -> int:
     for topic, partition, key, value, headers in records:
         while True:
             try:
-                producer.produce(topic, value, key=key, partition=partition, headers=headers)
+                producer.produce(topic, value, key=key, partition=partition, headers=cast("Any", headers))
                 break
             except BufferError:
                 producer.poll(0.05)
@@ -116,7 +115,7 @@ class Running:
             if all(reads_all(found, [topic], count) for topic, count in topics.items()):
                 return
             self._look(give_up, "a stage did not start")
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(0.1)
 
     def processes(self) -> dict[str, psutil.Process]:
         """Return the processes by name, the broker's too."""
@@ -128,26 +127,31 @@ class Running:
         """Return the CPU time that each process has used."""
         return {name: sum(process.cpu_times()[:2]) for name, process in self.processes().items()}
 
-    def follow(self, topic: str, say: Say) -> "Course":
-        """Watch the stages write to `topic` until nothing comes any more; raises StackError."""
-        ends = _Ends(self.place.settings, topic)
+    def follow(self, topic: str, begin: Iterable[str], say: Say) -> "Course":
+        """Watch the stages from their first record on a topic of `begin` until `topic` grows no more."""
+        settings = self.place.settings
+        first, ends = [_Ends(settings, name) for name in begin], _Ends(settings, topic)
         course = Course()
         moved, say_at = time.monotonic(), 0.0
         try:
-            while True:
+            while not course.points or time.monotonic() - moved < _QUIET_SECONDS or not course.last:
                 written, now = ends.total(), time.monotonic()
-                if written > course.last:
+                if not course.points:
+                    moved = now
+                    if any(each.total() for each in first):
+                        course.points.append(Point(now, written, self.cpu_seconds()))
+                elif written > course.last:
                     moved = now
                     course.points.append(Point(now, written, self.cpu_seconds()))
-                    if now > say_at:
-                        say_at = now + 0.2
-                        say(f"{written:,} messages on {topic}")
-                if course.last and now - moved > _QUIET_SECONDS:
-                    return course
+                if now > say_at:
+                    say_at = now + 0.2
+                    say(f"{written:,} messages on {topic}")
                 self._look(moved + _STUCK_SECONDS, f"nothing comes on {topic}")
                 time.sleep(_LOOK_SECONDS)
+            return course
         finally:
-            ends.close()
+            for each in (*first, ends):
+                each.close()
 
     def _look(self, give_up: float, problem: str) -> None:
         self.supervisor.look()
@@ -177,16 +181,12 @@ class Course:
         """Return how much is written by now."""
         return self.points[-1].written if self.points else 0
 
-    def steady(self, events: int) -> "Pace":
-        """Return the pace behind the first tenth of the output, where `events` gave all of it."""
-        first = next(point for point in self.points if point.written >= _WARM_SHARE * self.last)
-        end = self.points[-1]
-        done = events * (1 - first.written / self.last)
-        if done <= 0 or end.at <= first.at:  # too small a run to leave anything out
-            return Pace(0.0, {})
-        millions = done / 1e6
-        cpu = {name: (seconds - first.cpu.get(name, 0.0)) / millions for name, seconds in end.cpu.items()}
-        return Pace(done / (end.at - first.at), cpu)
+    def pace(self, events: int) -> "Pace":
+        """Return the pace from the first output to the last, which `events` gave together."""
+        begin, end = self.points[0], self.points[-1]
+        millions = events / 1e6
+        cpu = {name: (seconds - begin.cpu.get(name, 0.0)) / millions for name, seconds in end.cpu.items()}
+        return Pace(events / max(end.at - begin.at, _LOOK_SECONDS), cpu)
 
 
 @dataclass(frozen=True)

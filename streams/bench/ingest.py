@@ -24,7 +24,7 @@ def run(settings: Settings, traffic: Traffic, say: Say, workers: int = 1) -> Out
         fill(place.settings, raw_records(traffic, settings.rules), say)
         say("raw topic -> canonical topic")
         with stages(place, ("ingest",), workers) as running:
-            pace = running.follow(EXCHANGE_EVENT, say).steady(traffic.events)
+            pace = running.follow(EXCHANGE_EVENT, (EXCHANGE_EVENT,), say).pace(traffic.events)
         say("reading and decoding the same topic")
         floor = read_frames(place.settings, RAW_EXCHANGE)
     figures.append(
