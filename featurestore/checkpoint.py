@@ -8,6 +8,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
+from featurestore.books import BookStates
 from featurestore.layout import Starts
 from featurestore.parts import MarketBook
 from featurestore.progress import TopicState
@@ -37,6 +38,8 @@ class SpaceState(msgspec.Struct, frozen=True):
     series: dict[str, list[ArrayState]]
     lasts: dict[str, list[ArrayState]]
     carries: dict[str, tuple[ArrayState, ArrayState]]
+    books: tuple[ArrayState, ArrayState] | None = None
+    """Whether each book is unknown, by tile, and the tile from which on it is carried; None: no book was heard."""
 
 
 class ClosedState(msgspec.Struct, frozen=True):
@@ -138,6 +141,7 @@ def pack_space(space: Space, waiting_tiles: int) -> SpaceState:
         {name: pack_series(series, waiting_tiles) for name, series in sorted(space.series.items())},
         {name: pack_series(series, waiting_tiles) for name, series in sorted(space.lasts.items())},
         {name: (pack(value), pack(index)) for name, (value, index) in sorted(space.carries.items())},
+        _pack_books(space.books, waiting_tiles),
     )
 
 
@@ -161,3 +165,19 @@ def unpack_space(state: SpaceState, space: Space) -> None:
     }
     if any(len(array) != rows for pair in space.carries.values() for array in (*pair, space.first_tile)):
         raise StateError("the checkpoint holds columns of other lengths: delete it and rebuild")
+    if state.books is not None:
+        _unpack_books(state.books, space.books, rows)
+
+
+def _pack_books(books: BookStates, waiting_tiles: int) -> tuple[ArrayState, ArrayState]:
+    ring = books.unknown
+    kept = ring.view(ring.head - ring.keep + max(SPAN_TILES - waiting_tiles, 0), ring.head)
+    return pack(kept.astype(np.int64)), pack(books.since)
+
+
+def _unpack_books(state: tuple[ArrayState, ArrayState], books: BookStates, rows: int) -> None:
+    unknown, since = unpack(state[0], "i", rows), unpack(state[1], "i", 1)[0]
+    if unknown.shape[1] > books.unknown.keep or len(since) != rows:
+        raise StateError("the checkpoint holds books of other entities: delete it and rebuild")
+    books.unknown.load(unknown.astype(np.bool_))
+    books.since = since

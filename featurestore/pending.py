@@ -8,11 +8,12 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from featurestore.levels import Levels, level_matrix
-from schemas import EVENTS
+from featurestore.levels import Levels, level_matrix, list_fields
+from schemas import EVENTS, Depth
 
 _ORDERING = ("venue", "sequence", "id", "tile_time_ns", "raw_partition", "raw_offset", "raw_index")
 _MOST_BITS = 62
+_UNKNOWN = "unknown_book"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Pending:
         self._columns = {
             record: list(dict.fromkeys(("instrument_id", *_ORDERING, *fields.get(record, ())))) for record in EVENTS
         }
+        self._columns[Depth.record].append(_UNKNOWN)
         self._chunks: dict[str, list[_Chunk]] = {}
         self.events = 0
         """Number of events that are held."""
@@ -39,6 +41,8 @@ class Pending:
     def add(self, record: str, batch: pa.RecordBatch) -> None:
         """Hold the events of one message."""
         times = batch.column("tile_time_ns").to_numpy()
+        if record == Depth.record:
+            batch = batch.append_column(_UNKNOWN, _without_levels(batch))
         chunk = _Chunk(int(times.min()), int(times.max()), batch.select(self._columns[record]))
         self._chunks.setdefault(record, []).append(chunk)
         self.events += len(times)
@@ -66,6 +70,11 @@ class Pending:
                 taken[record] = Events(batches)
                 self.events -= len(taken[record])
         return taken
+
+
+def _without_levels(batch: pa.RecordBatch) -> pa.Array:
+    lists = (pa.compute.list_value_length(batch.column(name)).to_numpy() for name in list_fields(Depth))
+    return pa.array(sum(lists) == 0)
 
 
 def _split(chunk: _Chunk, border_ns: int) -> tuple[pa.RecordBatch, _Chunk]:
@@ -116,6 +125,10 @@ class Events:
         offsets = array.offsets.to_numpy()
         values = array.values.to_numpy(zero_copy_only=False)
         return level_matrix(values, offsets[:-1][rows], np.diff(offsets)[rows])
+
+    def unknown_books(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which depth events of `rows` say that their book is not known: those without levels."""
+        return self._array(_UNKNOWN).to_numpy(zero_copy_only=False)[rows]  # type: ignore[no-any-return]
 
     def order(self, entities: NDArray[np.int64], start_ns: int) -> NDArray[np.int64]:
         """Return the order by (entity, tile time, sequence, venue, id, raw partition, stamp).

@@ -11,12 +11,16 @@ from featurestore.layout import NO_START, FeaturePlan, Home, Layout, Source
 from featurestore.parts import Market
 from featurestore.specs import BORDER_S, Array
 from featurestore.tiler import Tiler, windowed
+from featurestore.tiles import NEVER
 from schemas import EVENTS, Rules
 from schemas.rows import AGED, QUALITY, RowHeader, Rows
 from schemas.rules import SECOND_NS
 
 _MOST_VALUES = 1 << 18
-_WARMING = np.uint32(1 << QUALITY.index("warming"))
+_WARMING, _STALE, _BOOK_GAP = (np.uint32(1 << QUALITY.index(name)) for name in ("warming", "stale", "book-gap"))
+_LIVELY = tuple(AGED.index(name) for name in ("trade", "quote", "depth", "bar"))
+"""Record types of the exchange that an instrument in trade keeps sending."""
+_DEPTH = AGED.index("depth")
 _READER: Home = "instrument"
 
 _Chosen: TypeAlias = NDArray[np.int64] | None
@@ -76,8 +80,9 @@ class RowMaker:
         chosen = np.flatnonzero(listed.any(axis=1))
         rows = chosen if len(chosen) < len(listed) else None
         values = self._values(tiles, len(chosen), rows)
-        ages = self._ages(tiles, len(chosen), rows)
-        quality = self._quality(tiles, chosen)
+        lasts = self._lasts(tiles, rows)
+        ages = self._ages(tiles, lasts)
+        quality = self._quality(tiles, chosen, lasts)
         names = [self._tiler.spaces[_READER].names[row] for row in chosen]
         for place, tile in enumerate(tiles):
             inside = np.flatnonzero(listed[chosen, place])
@@ -171,22 +176,39 @@ class RowMaker:
         times = ring.view(first - 1, int(ends[-1]))[:, ends - first]
         return np.asarray(self._tiler.joined(times, home, _READER, chosen))
 
-    def _ages(self, tiles: NDArray[np.int64], count: int, chosen: _Chosen) -> Array:
-        """Return seconds since the last event of each record type, (instruments, rows, AGED)."""
-        borders = (tiles + 1) * self._rules.tile_interval_ns
-        ages = np.full((count, len(tiles), len(AGED)), np.nan)
-        for column, record in enumerate(AGED):
+    def _lasts(self, tiles: NDArray[np.int64], chosen: _Chosen) -> NDArray[np.int64]:
+        """Return the last event time of each record type, NEVER where that was too long ago, (AGED, chosen, rows)."""
+        oldest = (tiles + 1) * self._rules.tile_interval_ns - self._rules.never_ns
+        lasts = []
+        for record in AGED:
             home: Home = "asset" if EVENTS[record].of_asset else "instrument"
             last = self._last_times((home, record), 0, tiles + 1, chosen)
-            known = last >= borders - self._rules.never_ns
-            ages[known, column] = (borders - np.where(known, last, 0))[known] / SECOND_NS
-        return ages
+            lasts.append(np.where(last >= oldest, last, NEVER))
+        return np.stack(lasts)
 
-    def _quality(self, tiles: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.uint32]:
-        """Return the quality bits, (instruments, rows): warming until all windows are filled."""
+    def _ages(self, tiles: NDArray[np.int64], lasts: NDArray[np.int64]) -> Array:
+        """Return seconds since the last event of each record type, (instruments, rows, AGED)."""
         borders = (tiles + 1) * self._rules.tile_interval_ns
+        ages = np.where(lasts == NEVER, np.nan, (borders - lasts) / SECOND_NS)
+        return np.ascontiguousarray(np.moveaxis(ages, 0, -1))
+
+    def _quality(
+        self, tiles: NDArray[np.int64], rows: NDArray[np.int64], lasts: NDArray[np.int64]
+    ) -> NDArray[np.uint32]:
+        """Return the quality bits, (instruments, rows)."""
+        borders = (tiles + 1) * self._rules.tile_interval_ns
+        space = self._tiler.spaces[_READER]
+        stale = lasts[_LIVELY, :].max(axis=0) < borders - self._rules.idle_timeout_ns - self._rules.row_interval_ns
+        unknown = space.books.unknown.view(int(tiles[0]), int(tiles[-1]) + 1)[rows][:, tiles - tiles[0]]
+        bits = np.where(self._warming(borders, rows), _WARMING, np.uint32(0))
+        bits |= np.where(stale, _STALE, np.uint32(0))
+        bits |= np.where(unknown & (lasts[_DEPTH] != NEVER), _BOOK_GAP, np.uint32(0))
+        return bits
+
+    def _warming(self, borders: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return where a window is not filled yet, (instruments, rows)."""
         first_ns = self._tiler.spaces[_READER].first_tile[rows] * self._rules.tile_interval_ns
-        warming = first_ns[:, None] > borders - self._longest_ns
+        warming: NDArray[np.bool_] = first_ns[:, None] > borders - self._longest_ns
         for plan in self._joined:
             warming |= borders - plan.tiles * self._layout.levels_ns[plan.level] < plan.start_ns
-        return np.where(warming, _WARMING, np.uint32(0))
+        return warming

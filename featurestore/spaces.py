@@ -5,14 +5,12 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from featurestore.books import BookStates
 from featurestore.layout import Home, SeriesPlan
 from featurestore.specs import Array, TileSpec
-from featurestore.tiles import SPAN_TILES, Series
+from featurestore.tiles import NEVER, SPAN_TILES, Series
 from schemas import EVENTS
 from schemas.instruments import ANY_ASSET
-
-NEVER = -(1 << 62)
-"""The last event time, or its tile, of what had no event; differences to it fit into int64."""
 
 UNSEEN = np.iinfo(np.int64).max
 
@@ -40,6 +38,7 @@ class Space:
         keeps = keeps_of([1] * (len(factors) + 1), factors, row_tiles)
         self.lasts = {record: Series(len(self.names), "last", factors, keeps, start, NEVER) for record in RECORDS[home]}
         """Tile time of the last event before each border, by record type."""
+        self.books = BookStates(len(self.names), keeps[0], start)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -75,6 +74,7 @@ class Space:
         self.first_tile = np.insert(self.first_tile, positions, UNSEEN)
         for series in (*self.series.values(), *self.lasts.values()):
             series.insert(positions)
+        self.books.insert(positions)
         self.carries = {
             name: (np.insert(value, positions, np.nan), np.insert(index, positions, NEVER))
             for name, (value, index) in self.carries.items()
@@ -93,6 +93,7 @@ class Space:
         for series in (*self.series.values(), *self.lasts.values()):
             newest = series.levels[0].view(self.head - 1, self.head)[:, 0].copy()
             series.repeat(newest, count)
+        self.books.silent(count)
         self.head += count
 
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from featurestore.layout import HOMES, Home, Layout, SeriesPlan
 from featurestore.levels import list_fields
 from featurestore.pending import Events
-from featurestore.spaces import NEVER, RECORDS, Space
+from featurestore.spaces import RECORDS, Space
 from featurestore.specs import BORDER_S, Array, DerivedSpec, TileSpec
-from featurestore.tiles import carried
-from schemas import EVENTS, Rules, base_asset
+from featurestore.tiles import NEVER, carried
+from schemas import EVENTS, Depth, Rules, base_asset
 from schemas.instruments import ANY_ASSET
 from schemas.rules import SECOND_NS
 
@@ -34,6 +34,8 @@ class _Cells(NamedTuple):
     tiles: NDArray[np.int64]
     """Tile of each cell, counted from the block's start."""
     offsets: NDArray[np.int64]
+    since: NDArray[np.int64] | None
+    """Of books: the first tile whose values may be carried to each, (entities, tiles)."""
     columns: dict[str, NDArray[Any]]
     """Tile inputs that were asked for before, and the lists that they are made of."""
 
@@ -120,6 +122,8 @@ class Tiler:
             for record in RECORDS[space.home]:
                 if (space.home, record) not in cells:
                     _extend_silent(space, record, stop - start)
+            if (space.home, Depth.record) not in cells:
+                space.books.silent(stop - start)
             space.head = stop
         for plan in self.layout.series.values():
             space = self.spaces[plan.home]
@@ -180,7 +184,11 @@ class Tiler:
             order, places = order[kept], places[kept]
         starts = np.append(0, np.flatnonzero(places[1:] != places[:-1]) + 1)
         owners, inside = np.divmod(places[starts], stop - start)
-        found = _Cells(events, order, owners, inside, np.append(starts, len(places)), {})
+        offsets = np.append(starts, len(places))
+        since = None
+        if record == Depth.record:
+            since = space.books.extend(stop - start, owners, inside, offsets, events.unknown_books(order))
+        found = _Cells(events, order, owners, inside, offsets, since, {})
         cells[home, record] = found
         seen, first = np.unique(found.entities, return_index=True)
         space.first_tile[seen] = np.minimum(space.first_tile[seen], found.tiles[first] + start)
@@ -195,9 +203,17 @@ class Tiler:
         if spec.carry_ns:
             value, index = space.carries[spec.name]
             limit = spec.carry_ns // self._tile_ns
-            block, value, index = carried(block, start, limit, value, index)
+            since = self._since(spec, cells, stop - start)
+            block, value, index = carried(block, start, limit, value, index, since)
             space.carries[spec.name] = value, index
         return block
+
+    def _since(self, spec: TileSpec, cells: _Cells | None, count: int) -> NDArray[np.int64] | None:
+        """Return the first tile that may be carried to each, (instruments, tiles); None: any."""
+        if cells is not None or spec.record != Depth.record:
+            return None if cells is None else cells.since
+        since = self.spaces["instrument"].books.since
+        return np.broadcast_to(since[:, None], (len(since), count))
 
     def _derived(self, plan: SeriesPlan, spec: DerivedSpec, start: int, stop: int) -> Array:
         space = self.spaces[plan.home]

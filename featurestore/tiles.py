@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from featurestore.specs import Array, Combine
 from schemas import FeatureError
 
+NEVER = -(1 << 62)
+"""The last event time, or its tile, of what had no event; differences to it fit into int64."""
+
 SPAN_TILES = 256
 """Most tiles between the oldest row that waits and the last closed tile; also a block's length."""
 
@@ -164,12 +167,17 @@ def combined(combine: Combine | None, children: NDArray[Any]) -> NDArray[Any]:
 
 
 def carried(
-    values: Array, start: int, limit: int, last_value: Array, last_index: NDArray[np.int64]
+    values: Array,
+    start: int,
+    limit: int,
+    last_value: Array,
+    last_index: NDArray[np.int64],
+    since: NDArray[np.int64] | None = None,
 ) -> tuple[Array, Array, NDArray[np.int64]]:
     """Return tiles (entities, K) with NaN replaced by the last number at most `limit` tiles back.
 
     `last_value` and `last_index` (entities,) are those of the tiles before `start`, and are
-    returned as of the end.
+    returned as of the end. `since` (entities, K): tiles before it are not carried to this one.
     """
     index = np.arange(start, start + values.shape[1])
     known_at = np.where(np.isnan(values), last_index[:, None], index)
@@ -177,4 +185,6 @@ def carried(
     inside = np.take_along_axis(values, np.maximum(known_at - start, 0), axis=1)
     known = np.where(known_at >= start, inside, last_value[:, None])
     near = index - known_at <= limit
+    if since is not None:
+        near &= known_at >= since
     return np.where(near, known, values), known[:, -1].copy(), known_at[:, -1].copy()

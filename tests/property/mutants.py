@@ -25,8 +25,9 @@ from featurestore.parts import Market
 from featurestore.pending import Events
 from featurestore.progress import TopicProgress
 from featurestore.rowmaking import RowMaker
-from featurestore.spaces import NEVER, UNSEEN
+from featurestore.spaces import UNSEEN
 from featurestore.tiler import Tiler
+from featurestore.tiles import NEVER
 from schemas.batches import PROGRESS, EventBatch, Progress, message_headers
 from schemas.topics import FEATURE_ROW, LATE_EVENT, MARKET_STATE
 from streams.checkpoints import CheckpointStore

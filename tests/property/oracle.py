@@ -108,6 +108,7 @@ class Oracle:
                 if self._listed(instrument, border):
                     row = {spec.name: self._feature(spec, instrument, border) for spec in self.catalogue.features}
                     row |= {f"age_{record}": self._age(instrument, record, border) for record in AGED}
+                    row |= {"stale": self._stale(row, border), "book-gap": self._book_gap(instrument, border)}
                     rows.setdefault((self.partition(instrument), border), {})[instrument] = row
         return rows
 
@@ -136,6 +137,21 @@ class Oracle:
             return math.nan
         return (border - max(seen)) / SECOND_NS
 
+    def _stale(self, row: dict[str, float], border: int) -> float:
+        """Whether no trade, quote, book or bar came for the idle timeout and one row interval more."""
+        ages = [row[f"age_{record}"] for record in ("trade", "quote", "depth", "bar")]
+        youngest = min((age for age in ages if not math.isnan(age)), default=math.inf)
+        return float(youngest > (self.rules.idle_timeout_ns + self.rules.row_interval_ns) / SECOND_NS)
+
+    def _book_gap(self, instrument: str, border: int) -> float:
+        """Whether the last book before the border says that it is not known."""
+        tile = self.rules.tile_interval_ns
+        events = [e for e in self.events.get((instrument, "depth"), []) if e.tile_time < border]
+        if not events or border - max(events)[0] > self.rules.never_ns:
+            return 0.0
+        books = self._kept(events, max(events)[0] // tile * tile)
+        return float(_unknown(books[-1]))
+
     def _tile(self, name: str, instrument: str, start: int) -> float:
         """Value of a base tile, a derived tile or a market series at the tile that starts at `start`."""
         key = (name, instrument, start)
@@ -159,12 +175,22 @@ class Oracle:
         value = self._of_events(spec, events, start)
         if spec.carry_ns and math.isnan(value):
             for back in range(1, spec.carry_ns // tile + 1):
+                after = [_unknown(book) for book in self._kept(events, start - (back - 1) * tile)]
+                before = [_unknown(book) for book in self._kept(events, start - back * tile)]
+                if any(after) or before[-1:] == [True]:
+                    return value  # nothing is carried over a book that was not known
                 earlier = self._of_events(spec, events, start - back * tile)
                 if not math.isnan(earlier):
                     return earlier
         return value
 
     def _of_events(self, spec: TileSpec, events: list[Accepted], start: int) -> float:
+        kept = self._kept(events, start)
+        columns = {name: _column(spec, kept, name) for name in spec.inputs}
+        return float(spec.evaluate(columns, np.array([0, len(kept)], dtype=np.int64))[0])
+
+    def _kept(self, events: list[Accepted], start: int) -> list[Event]:
+        """The events of a tile in order, of repeats the first."""
         inside = sorted(
             (e for e in events if start <= e.tile_time < start + self.rules.tile_interval_ns), key=lambda e: e[:7]
         )
@@ -176,8 +202,7 @@ class Oracle:
             if not named or identity not in seen:
                 kept.append(accepted.event)
             seen.add(identity)
-        columns = {name: np.array([getattr(e, name) for e in kept], dtype=_dtype(kept, name)) for name in spec.inputs}
-        return float(spec.evaluate(columns, np.array([0, len(kept)], dtype=np.int64))[0])
+        return kept
 
     def _derived(self, spec: Any, instrument: str, start: int) -> float:
         arrays = self._windows(spec.inputs, instrument, start + self.rules.tile_interval_ns, spec.window_tiles)
@@ -263,6 +288,28 @@ def _entity(instrument: str, record: str, scope: str) -> str:
 
 def _of_asset(record: str) -> bool:
     return record in ("flow", "score")
+
+
+def _unknown(event: Event) -> bool:
+    return event.record == "depth" and not any(
+        (*event.bid_prices, *event.bid_sizes, *event.ask_prices, *event.ask_sizes)
+    )
+
+
+def _column(spec: TileSpec, events: list[Event], name: str) -> Any:
+    """A tile's input: a field of the record, a level of a list, or a function of each event's lists."""
+    if spec.record != "depth":
+        return np.array([getattr(e, name) for e in events], dtype=_dtype(events, name))
+    made = {each.name: each for each in spec.fields}.get(name)
+    if made is not None:
+        return np.array([float(made.plain(*(_levels(e, each)[None] for each in made.inputs))[0]) for e in events])
+    field, _, level = name.rpartition("_")
+    return np.array([_levels(e, f"{field}s")[int(level) - 1] for e in events])
+
+
+def _levels(event: Event, name: str) -> Any:
+    values = getattr(event, name)[:10]
+    return np.array([*values, *[math.nan] * (10 - len(values))])
 
 
 def _dtype(events: list[Event], name: str) -> Any:

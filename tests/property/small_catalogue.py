@@ -4,7 +4,7 @@ import numpy as np
 from world import MS
 
 from featurestore.catalogue import Catalogue
-from featurestore.specs import DerivedSpec, FeatureSpec, TileSpec, reduction
+from featurestore.specs import DerivedSpec, FeatureSpec, FieldSpec, TileSpec, reduction
 
 
 def _tile(name, record, function, inputs, *, combine=None, carry_ns=0, scope="own"):
@@ -95,6 +95,45 @@ FEATURES = (
     feature("squared_return", 400 * MS, lambda x: np.nansum(x, -1), ("squared_return",), records=("trade",)),
     feature("volume_path", 180_000 * MS, _total, ("order",), records=("trade",)),
 )
+
+
+def _bid_depth(bid_sizes):
+    return np.nansum(bid_sizes, -1)
+
+
+def book_catalogue() -> Catalogue:
+    """The small catalogue and features of books: levels, what is made of them, carried values."""
+    small = small_catalogue()
+    field = FieldSpec(
+        name="bid_depth",
+        record="depth",
+        inputs=("bid_sizes",),
+        function=reduction(_bid_depth, "bid_depth"),
+        plain=_bid_depth,
+        version="1",
+    )
+    carried = _tile("third", "depth", lambda bid_price_3: bid_price_3[-1], ("bid_price_3",), carry_ns=500 * MS)
+    made = TileSpec(
+        name="deep",
+        record="depth",
+        inputs=("bid_depth", "ask_price_1"),
+        function=lambda depth, ask: np.nansum(depth * ask),
+        version="1",
+        fields=(field,),
+        combine="sum",
+        empty_value=0.0,
+    )
+    features = (
+        feature("third", 100 * MS, _last, ("third",), records=("depth",)),
+        feature("third", 700 * MS, lambda x: np.nansum(x, -1), ("third",), records=("depth",)),
+        feature("deep", 300 * MS, _total, ("deep",), records=("depth",)),
+    )
+    return Catalogue(
+        tiles=tuple(sorted((*small.tiles, carried, made), key=lambda spec: spec.name)),
+        derived=small.derived,
+        features=tuple(sorted((*small.features, *features), key=lambda spec: spec.name)),
+        fields=(field,),
+    )
 
 
 def small_catalogue() -> Catalogue:

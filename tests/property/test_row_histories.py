@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from histories import CALM, STORM, Featurizer, ingest
 from oracle import Oracle
-from small_catalogue import small_catalogue
+from small_catalogue import book_catalogue, small_catalogue
 from world import RULES, decode, random_log
 
 from schemas.forecasts import Announcement
-from schemas.rows import AGED, decode_rows
+from schemas.rows import AGED, decode_rows, quality_names
 
 CATALOGUE = small_catalogue()
 FIRST = Announcement(
@@ -35,6 +35,7 @@ def as_values(distinct):
         for i, instrument in enumerate(rows.instruments):
             values = dict(zip(rows.features, rows.values[i], strict=True))
             values |= {f"age_{record}": age for record, age in zip(AGED, rows.ages[i], strict=True)}
+            values |= {bit: float(bit in quality_names(int(rows.quality[i]))) for bit in ("stale", "book-gap")}
             found[key][instrument] = values
     return found
 
@@ -77,6 +78,19 @@ def test_histories_change_no_byte(seed):
         out = featurized(ingest(log, RULES, history, STORM), history, STORM)
         assert out.repeats_agree()
         assert out.distinct() == calm
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_of_books_equal_the_offline_definition(seed):
+    catalogue = book_catalogue()
+    log = random_log(seed, seconds=1.0, books=True)
+    calm = Featurizer(ingest(log, RULES, seed, CALM), RULES, catalogue, (), seed, CALM).run().distinct()
+    expected = Oracle(log, RULES, catalogue).rows()
+    assert differences(as_values(calm), expected) == []
+    assert any(row["book-gap"] and not row["stale"] for rows in expected.values() for row in rows.values())
+    out = Featurizer(ingest(log, RULES, 1000 + seed, STORM), RULES, catalogue, (), 1000 + seed, STORM).run()
+    assert out.repeats_agree()
+    assert out.distinct() == calm
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -70,8 +70,10 @@ def decode(value: bytes, source: str) -> list[Event]:
     ]
 
 
-def random_log(seed: int, *, seconds: float = 3.0, bursts: int = 2, gap_seconds: float = 40.0) -> RawLog:
-    """Return the raw log of `seed`: bursts of traffic, gaps between them."""
+def random_log(
+    seed: int, *, seconds: float = 3.0, bursts: int = 2, gap_seconds: float = 40.0, books: bool = False
+) -> RawLog:
+    """Return the raw log of `seed`: bursts of traffic, gaps between them; `books` adds depth events."""
     draw = random.Random(seed)
     log: RawLog = {
         (topic, partition): [] for topic, count in RULES.raw_partitions.items() for partition in range(count)
@@ -80,9 +82,38 @@ def random_log(seed: int, *, seconds: float = 3.0, bursts: int = 2, gap_seconds:
     for _ in range(bursts):
         _burst(draw, log, start, int(seconds * SECOND_NS))
         start += int((seconds + draw.choice((0.2, 1.0, draw.uniform(0.3, 1) * gap_seconds))) * SECOND_NS)
+    if books:
+        _add_books(random.Random(f"books {seed}"), log)
     for records in log.values():  # all that is left closes: every partition is heard once more
         records.append(Raw(start + 5 * SECOND_NS, ()))
     return log
+
+
+def _add_books(draw: random.Random, log: RawLog) -> None:
+    """Put books beside other events: some one-sided, some that say that they are not known any more."""
+    for (topic, _), records in log.items():
+        for place, record in enumerate(records):
+            if topic == "raw.exchange.v1" and record.events and draw.random() < 0.4:
+                books = tuple(_book(draw, record.events[0]) for _ in range(draw.choice((1, 1, 2))))
+                records[place] = record._replace(events=(*record.events, *books))
+
+
+def _book(draw: random.Random, beside: Event) -> Event:
+    known = draw.random() < 0.7
+    levels = {
+        side: sorted(
+            (round(100 + draw.gauss(0, 1), 3) for _ in range(draw.randrange(13) if known else 0)), reverse=back
+        )
+        for side, back in (("bid", True), ("ask", False))
+    }
+    return EVENTS["depth"](
+        instrument_id=beside.instrument_id,
+        venue=beside.venue,
+        event_time_ns=0 if beside.known_time else beside.event_time_ns,
+        sequence=draw.choice((-1, draw.randrange(100))),
+        **{f"{side}_prices": prices for side, prices in levels.items()},
+        **{f"{side}_sizes": [round(draw.expovariate(1), 4) for _ in prices] for side, prices in levels.items()},
+    )
 
 
 def _burst(draw: random.Random, log: RawLog, start: int, length: int) -> None:
