@@ -134,18 +134,14 @@ def _market(frame: _Frame, code: str, channel: str) -> _Made:
         return LeftOut({"kline": "candle", "detail": "ticker"}[name])
     if name == "depth" and channel not in _DEPTHS:
         return LeftOut("merged-depth" if ".step" in channel else "depth-changes")
-    build: Callable[[Any, str, str], _Made]
-    if channel in _DEPTHS:
-        decoder, build = _DEPTH, _depth
-    elif channel == "bbo":
-        decoder, build = _BEST, _best
-    else:
+    reader = _READERS.get(channel)
+    if reader is None:
         raise DecodeError(f"expected a channel of Huobi's swaps, got {shown(frame.ch)}", path="$.ch")
-    read_tick = read(decoder, frame.tick)
-    instrument_id = _instrument(code)
+    decoder, build = reader
+    tick, instrument_id = read(decoder, frame.tick), _instrument(code)
     if not contract_usd(code) and code not in CONTRACT_SIZES:
         return _UNKNOWN_SIZE
-    return build(read_tick, instrument_id, channel)
+    return build(tick, instrument_id, channel)
 
 
 def _notice(frame: _Frame) -> _Made:
@@ -244,6 +240,12 @@ def _code(instrument_id: str) -> str:
     return instrument_id.partition(":")[2].removesuffix("-PERP")
 
 
+_Build = Callable[[Any, str, str], _Made]
+
+
+def _reader(kind: Any, build: _Build) -> tuple[msgspec.json.Decoder[Any], _Build]:
+    return msgspec.json.Decoder(kind), build
+
+
 _TRADES = msgspec.json.Decoder(_Trades, strict=False)
-_DEPTH = msgspec.json.Decoder(_Depth)
-_BEST = msgspec.json.Decoder(_Best)
+_READERS = {**dict.fromkeys(_DEPTHS, _reader(_Depth, _depth)), "bbo": _reader(_Best, _best)}

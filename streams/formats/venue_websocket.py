@@ -7,9 +7,9 @@ from schemas import DecodeError, Event, LeftOut
 from streams.formats.fields import MAX_FRAME_BYTES
 
 _VENUES = (
-    *("bitfinex", "bitflyer", "bithumb", "bitstamp", "bybit", "coinbase", "crypto-com", "deribit"),
+    *("bitfinex", "bitflyer", "bitstamp", "bybit", "coinbase", "crypto-com", "deribit"),
     *("gemini", "independent-reserve", "kraken", "kraken-futures"),
-    *("okx", "phemex", "poloniex", "upbit"),
+    *("okx",),
 )
 FORMAT = tuple(f"{venue}-websocket" for venue in _VENUES)
 
