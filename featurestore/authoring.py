@@ -14,11 +14,14 @@ from featurestore.levels import level_columns, list_fields
 from featurestore.specs import Combine, Scope, window_ns_of
 from schemas import EVENTS, Event, FeatureError
 
-Kind: TypeAlias = Literal["field", "tile", "derived", "market", "feature"]
+Kind: TypeAlias = Literal["field", "tile", "derived", "asset", "market", "feature"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _MARK = "__foreshock__"
 _FEW_NAMES = 12
+
+EVERY_RECORD = ("instrument_id", "venue", "tile_time_ns")
+"""What a tile function may read of any record: names, and when the event counts."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -125,7 +128,8 @@ def tile(
             raise FeatureError(f"{at}: combine={combine!r}: expected one of {', '.join(get_args(Combine))}")
         if scope not in get_args(Scope):
             raise FeatureError(f'{at}: scope={scope!r}: expected "own" or "market"')
-        common: dict[str, Any] = {"combine": combine, "label": version}
+        interval_ns = _time(at, "interval", interval)
+        common: dict[str, Any] = {"combine": combine, "label": version, "interval_ns": interval_ns}
         if window is not None:
             return _mark(function, kind="derived", **common, **_span(at, window))
         known = _known_record(at, record)
@@ -133,12 +137,7 @@ def tile(
             raise FeatureError(
                 f'{at}: scope="market" is for records of assets; @market makes a mean of {known.__name__}'
             )
-        inputs = {
-            "record": known,
-            "carry_ns": _time(at, "carry", carry),
-            "interval_ns": _time(at, "interval", interval),
-        }
-        return _mark(function, kind="tile", scope=scope, **common, **inputs)
+        return _mark(function, kind="tile", scope=scope, record=known, carry_ns=_time(at, "carry", carry), **common)
 
     return mark
 
@@ -155,9 +154,25 @@ def market(*, window: int | str = 1, version: str = "") -> Callable[[Function], 
     return mark
 
 
+def asset(
+    *, window: int | str = 1, combine: Combine | None = None, version: str = ""
+) -> Callable[[Function], Function]:
+    """Mark a derived series whose mean over the instruments of an asset is a series of that asset.
+
+    The instruments are those that are listed at the tile's end; unlike `market`, derived tiles may
+    read it. `window` is a number of tiles, or a time. Raises `FeatureError`.
+    """
+
+    def mark(function: Function) -> Function:
+        return _mark(function, kind="asset", combine=combine, label=version, **_span(where(function), window))
+
+    return mark
+
+
 def feature(
     *,
     window: str | Sequence[str] = (),
+    interval: str | None = None,
     unit: str = "",
     owner: str = "",
     version: str = "",
@@ -168,7 +183,8 @@ def feature(
     `window` is one time ("5m") or several; each makes a feature named quantity + window. Without
     it, the feature sees the last tile alone and is named by its quantity. `unit` may stand at the
     end of the docstring's first line instead: "..., in base units.". A `version` says that its
-    code is meant to stay: changed code needs another one. `former` names the quantity whose code
+    code is meant to stay: changed code needs another one. `interval` ("1s") limits it to profiles
+    with this tile interval. `former` names the quantity whose code
     this was before its version was raised, under its `version` of then: rows from before the border
     of the new one are still made with it. Raises `FeatureError`.
     """
@@ -179,7 +195,8 @@ def feature(
         windows_ns = tuple(_time(at, "window", each) for each in windows)
         if len(set(windows_ns)) < len(windows_ns):
             raise FeatureError(f"{at}: window={list(windows)}: the same window twice")
-        options = {"unit": unit, "owner": owner, "label": version, "former": former}
+        interval_ns = _time(at, "interval", interval)
+        options = {"unit": unit, "owner": owner, "label": version, "former": former, "interval_ns": interval_ns}
         return _mark(function, kind="feature", windows_ns=windows_ns or (0,), **options)
 
     return mark
@@ -197,8 +214,8 @@ def fields_of(record: type[Event]) -> tuple[str, ...]:
 
 
 def columns_of(record: type[Event]) -> tuple[str, ...]:
-    """Return the columns of a record that a tile function may read: its fields, its lists by level."""
-    return (*fields_of(record), *level_columns(record))
+    """Return the columns of a record that a tile function may read: its fields, its lists by level, and more."""
+    return (*fields_of(record), *level_columns(record), *EVERY_RECORD)
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
@@ -251,7 +268,7 @@ def _check_fields(declaration: Declaration) -> None:
     lists = list_fields(record)
     if lists and declaration.kind == "tile":
         return  # it may read fields that other files add: the catalogue knows them
-    known = lists if declaration.kind == "field" else fields_of(record)
+    known = lists if declaration.kind == "field" else columns_of(record)
     for name in declaration.inputs:
         if name not in known:
             raise declaration.error(f"{record.__name__} has no field {name!r}; it has {', '.join(known)}")

@@ -231,7 +231,7 @@ class _Builder:
 
     def add_series(self, declaration: Declaration) -> None:
         if declaration.kind == "tile":
-            if declaration.interval_ns in (0, self.rules.tile_interval_ns):
+            if self.is_meant(declaration):
                 tile = tile_spec(declaration, self.fields)
                 self.add(tile, frozenset({tile.record}))
         elif self.fits(declaration):
@@ -248,10 +248,14 @@ class _Builder:
         """Return whether all inputs exist in this profile and the window is whole tiles."""
         window_ns = next(iter(declaration.windows_ns), 0)
         whole = window_ns % self.rules.tile_interval_ns == 0
-        return whole and all(name in self.versions for name in declaration.inputs)
+        return whole and self.is_meant(declaration) and all(name in self.versions for name in declaration.inputs)
+
+    def is_meant(self, declaration: Declaration) -> bool:
+        """Return whether a declaration is for this profile's tile interval."""
+        return declaration.interval_ns in (0, self.rules.tile_interval_ns)
 
     def feature_specs(self, declaration: Declaration) -> Iterator[FeatureSpec]:
-        if not all(name in self.versions for name in declaration.inputs):
+        if not self.is_meant(declaration) or not all(name in self.versions for name in declaration.inputs):
             return
         behind = frozenset[str]().union(*(self.records[each] for each in declaration.inputs))
         for window_ns in declaration.windows_ns:

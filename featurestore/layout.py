@@ -170,8 +170,11 @@ class Plotter:
         for plan in self._all():
             if isinstance(plan.spec, TileSpec):
                 carries.append(plan.spec.carry_ns // self._rules.tile_interval_ns)
-            else:
-                windows += plan.spec.window_tiles
+                continue
+            windows += plan.spec.window_tiles
+            if plan.spec.of_asset:
+                # An instrument that leaves the list leaves the mean.
+                carries.append(self._rules.listing_ns // self._rules.tile_interval_ns)
         return max(carries) + windows
 
     def _feature(self, spec: FeatureSpec, column: int) -> FeaturePlan:
@@ -226,9 +229,11 @@ class Plotter:
                 raise FeatureError(f"{spec.name}: {name} is a market series, which only features can read")
             plan = self._plan(name)
             self._reach(plan, 0, spec.window_tiles, spec)
-            homes.add(plan.home)
+            homes.add("instrument" if isinstance(source, DerivedSpec) and source.of_asset else plan.home)
             start = max(start, plan.start)
         home: Home = "instrument" if spec.market else next(home for home in HOMES if home in homes)
+        if spec.of_asset:
+            home = "asset"
         return SeriesPlan(spec, home, self._start_of(spec.name, start))
 
     def _start_of(self, name: str, inputs_start: int) -> int:
@@ -245,7 +250,7 @@ class Plotter:
         spec = self._specs[name]
         if isinstance(spec, TileSpec):
             return {(_home_of(spec), spec.record)}
-        if spec.market:
+        if spec.market or spec.of_asset:
             return set()
         sources: set[Source] = set()
         for source in self._inputs(spec):
@@ -253,10 +258,19 @@ class Plotter:
         return sources
 
 
+def own_home(record: str) -> Home:
+    """Return what the events of a record type belong to: an instrument, or an asset.
+
+    >>> own_home("trade"), own_home("option"), own_home("flow")
+    ('instrument', 'asset', 'asset')
+    """
+    event = EVENTS[record]
+    return "asset" if event.of_asset or event.of_underlying else "instrument"
+
+
 def _home_of(spec: TileSpec) -> Home:
-    of_asset = EVENTS[spec.record].of_asset
     if spec.scope == "own":
-        return "asset" if of_asset else "instrument"
-    if not of_asset:
+        return own_home(spec.record)
+    if not EVENTS[spec.record].of_asset:
         raise FeatureError(f'{spec.name}: scope="market" is for flow and score; see @market for {spec.record}')
     return "all"

@@ -186,7 +186,8 @@ class Events:
         doubtful = np.flatnonzero(np.isin(cells, cells[1:][same & ~unlike]))
         rows = order[doubtful]
         ids, venues = self._ids(rows), self._venues()[rows]
-        keys = (ids, venues, sequence[doubtful], cells[doubtful])
+        # Events of an asset's options are of many instruments, each with numbers of its own.
+        keys = (ids, venues, self.codes[rows], sequence[doubtful], cells[doubtful])
         by_identity = np.lexsort(keys)
         repeat = np.logical_and.reduce([column[by_identity][1:] == column[by_identity][:-1] for column in keys])
         repeat &= (named[doubtful] | (ids > 0))[by_identity][1:]

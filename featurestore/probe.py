@@ -15,6 +15,8 @@ from schemas import EVENTS, Event, Rules
 from schemas.rules import SECOND_NS
 
 KINDS = ("mint", "burn", "transfer")
+_INSTRUMENT_IDS = np.array(["binance:BTC-USDT", "kraken:BTC-USD", "deribit:BTC-USD-PERP"])
+_VENUES = np.array(["binance", "kraken", "deribit"])
 
 # Levels that keep the order that a venue would send (bid < ask, low < open and close < high).
 _LEVELS = {
@@ -33,6 +35,8 @@ _LEVELS = {
     "next_funding_time_ns": 1.7e18,
     "expiry_ns": 1.7e18,
 }
+_START_S = 1.7e9
+
 _UNKNOWN_BOOK = 6
 """Which of 13 books says that the book is not known from here on."""
 
@@ -46,6 +50,8 @@ def events_of(record: type[Event], count: int, start: int = 0) -> dict[str, NDAr
     """
     place = np.arange(start, start + count, dtype=np.float64)
     columns = {name: _column(record, name, place) for name in fields_of(record)}
+    columns |= {"instrument_id": _INSTRUMENT_IDS[_turns(place)], "venue": _VENUES[_turns(place)]}
+    columns["tile_time_ns"] = (_START_S + place) * SECOND_NS
     columns |= {name: _levels(name, place) for name in list_fields(record)}
     return columns | {name: columns[source][:, at] for name, (source, at) in level_columns(record).items()}
 
@@ -67,9 +73,14 @@ def _levels(name: str, place: NDArray[np.float64]) -> Array:
     return np.where(level < known[:, None], found, np.nan)
 
 
+def _turns(place: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return which of three texts each event has."""
+    return place.astype(np.int64) * 7 // 3 % len(KINDS)
+
+
 def _column(record: type[Event], name: str, place: NDArray[np.float64]) -> NDArray[Any]:
     if get_type_hints(record)[name] is str:
-        return np.array(KINDS)[place.astype(np.int64) * 7 // 3 % len(KINDS)]
+        return np.array(KINDS)[_turns(place)]
     # Golden-angle steps: no period and no two equal neighbours. A slow common wave moves prices.
     wave = np.sin(place * 2.399963 + len(name))
     if name in _SIGNED:
@@ -82,7 +93,6 @@ def _column(record: type[Event], name: str, place: NDArray[np.float64]) -> NDArr
 INSTRUMENTS = 3
 BORDERS = 5
 _TILES = LONGEST_WINDOW_TILES + 128
-_START_S = 1.7e9
 
 SCENARIOS: Mapping[str, NDArray[np.int64]] = {
     "busy": 1 + np.arange(_TILES) * 5 // 3 % 4,
@@ -117,7 +127,7 @@ class Sample:
         views = (sliding_window_view(self.series(each, scenario), spec.window_tiles, axis=1) for each in spec.inputs)
         found = np.full((INSTRUMENTS, _TILES), np.nan)
         found[:, spec.window_tiles - 1 :] = spec.function(*views)
-        if spec.market:
+        if spec.market or spec.of_asset:
             with np.errstate(invalid="ignore"):
                 found[:] = np.nansum(found, axis=0) / np.isfinite(found).sum(axis=0)
         return found

@@ -100,6 +100,7 @@ def derived_spec(declaration: Declaration, versions: Mapping[str, str], rules: R
         version=_version(declaration, declaration.kind, inputs, options),
         combine=declaration.combine,
         market=declaration.kind == "market",
+        of_asset=declaration.kind == "asset",
         window_ns=window_ns,
         docs=declaration.docs,
         file=declaration.path.name,

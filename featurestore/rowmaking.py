@@ -7,12 +7,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from featurestore.layout import NO_START, FeaturePlan, Home, Layout, Source
+from featurestore.layout import NO_START, FeaturePlan, Home, Layout, Source, own_home
 from featurestore.parts import Market
 from featurestore.specs import BORDER_S, Array
 from featurestore.tiler import Tiler, windowed
 from featurestore.tiles import NEVER
-from schemas import EVENTS, Rules
+from schemas import Rules
 from schemas.rows import AGED, QUALITY, RowHeader, Rows
 from schemas.rules import SECOND_NS
 
@@ -181,7 +181,7 @@ class RowMaker:
         oldest = (tiles + 1) * self._rules.tile_interval_ns - self._rules.never_ns
         lasts = []
         for record in AGED:
-            home: Home = "asset" if EVENTS[record].of_asset else "instrument"
+            home = own_home(record)
             last = self._last_times((home, record), 0, tiles + 1, chosen)
             lasts.append(np.where(last >= oldest, last, NEVER))
         return np.stack(lasts)

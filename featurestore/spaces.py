@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurestore.books import BookStates
-from featurestore.layout import Home, SeriesPlan
+from featurestore.layout import Home, SeriesPlan, own_home
 from featurestore.specs import Array, TileSpec
 from featurestore.tiles import NEVER, SPAN_TILES, Series
 from schemas import EVENTS
@@ -15,8 +15,8 @@ from schemas.instruments import ANY_ASSET
 UNSEEN = np.iinfo(np.int64).max
 
 RECORDS: dict[Home, tuple[str, ...]] = {
-    "instrument": tuple(name for name, event in EVENTS.items() if not event.of_asset),
-    "asset": tuple(name for name, event in EVENTS.items() if event.of_asset),
+    "instrument": tuple(name for name in EVENTS if own_home(name) == "instrument"),
+    "asset": tuple(name for name in EVENTS if own_home(name) == "asset"),
     "all": tuple(name for name, event in EVENTS.items() if event.of_asset),
 }
 

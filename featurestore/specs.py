@@ -164,6 +164,8 @@ class DerivedSpec:
     combine: Combine | None = None
     market: bool = False
     """Whether the series is its mean over all instruments of all partitions."""
+    of_asset: bool = False
+    """Whether the series is its mean over the listed instruments of an asset."""
     window_ns: int = 0
     """The window where it was asked for as a time, else 0."""
     docs: str = ""

@@ -1,17 +1,18 @@
 """Closes blocks of tiles: events in, one more stretch of every series out."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from featurestore.layout import HOMES, Home, Layout, SeriesPlan
+from featurestore.layout import HOMES, Home, Layout, SeriesPlan, own_home
 from featurestore.levels import list_fields
 from featurestore.pending import Events
 from featurestore.spaces import RECORDS, Space
-from featurestore.specs import BORDER_S, Array, DerivedSpec, TileSpec
+from featurestore.specs import BORDER_S, Array, DerivedSpec, TileSpec, known
 from featurestore.tiles import NEVER, carried
 from schemas import EVENTS, Depth, Rules, base_asset
 from schemas.instruments import ANY_ASSET
@@ -116,7 +117,7 @@ class Tiler:
         self._admit(taken)
         cells: dict[tuple[Home, str], _Cells] = {}
         for record, events in taken.items():
-            for home in ("asset", "all") if EVENTS[record].of_asset else ("instrument",):
+            for home in ("asset", "all") if EVENTS[record].of_asset else (own_home(record),):
                 self._close_record(home, record, events, start, stop, cells)
         for space in self.spaces.values():
             for record in RECORDS[space.home]:
@@ -130,7 +131,7 @@ class Tiler:
             if isinstance(plan.spec, TileSpec):
                 block = self._tiles(plan, cells.get((plan.home, plan.spec.record)), start, stop)
             else:
-                block = self._derived(plan, plan.spec, start, stop)
+                block = (self._of_asset if plan.spec.of_asset else self._derived)(plan, plan.spec, start, stop)
             space.series[plan.spec.name].extend(block)
         return {
             name: self._derived(plan, plan.spec, start, stop)
@@ -146,8 +147,10 @@ class Tiler:
     def _admit(self, taken: Mapping[str, Events]) -> None:
         names: dict[Home, set[str]] = {home: set() for home in HOMES}
         for record, events in taken.items():
-            home: Home = "asset" if EVENTS[record].of_asset else "instrument"
-            names[home] |= {events.names[code] for code in np.unique(events.codes)}
+            found = {events.names[code] for code in np.unique(events.codes)}
+            names["asset"] |= {base_asset(name) for name in found}
+            if own_home(record) == "instrument":
+                names["instrument"] |= found
         names["asset"].discard(ANY_ASSET)
         before = [len(space) for space in self.spaces.values()]
         for home in HOMES:
@@ -167,7 +170,8 @@ class Tiler:
         """Order the events of one record type, note their last times and cut them into tiles."""
         space = self.spaces[home]
         index = {name: place for place, name in enumerate(space.names)}
-        entities = np.array([index.get(name, -1) for name in events.names], dtype=np.int64)[events.codes]
+        owners = (base_asset(name) if home == "asset" else name for name in events.names)
+        entities = np.array([index.get(name, -1) for name in owners], dtype=np.int64)[events.codes]
         inside = np.flatnonzero(entities >= 0)
         if not len(inside):
             return
@@ -230,6 +234,20 @@ class Tiler:
         block[tiles < space.first_tile[:, None]] = np.nan
         block[:, tiles < plan.start] = np.nan
         return block
+
+    def _of_asset(self, plan: SeriesPlan, spec: DerivedSpec, start: int, stop: int) -> Array:
+        """Return the mean over the listed instruments of each asset, added one by one in their order."""
+        values = self._derived(replace(plan, home="instrument"), spec, start, stop)
+        borders = (np.arange(start, stop) + 1) * self._tile_ns
+        times = self.spaces["instrument"].last_times(start, stop)
+        counted = np.isfinite(values) & (times >= borders - self._rules.listing_ns)
+        shape = len(self.spaces["asset"]), stop - start
+        total, count = np.zeros(shape), np.zeros(shape)
+        owners = self.joins["instrument", "asset"]
+        np.add.at(total, owners, np.where(counted, values, 0.0))
+        np.add.at(count, owners, counted)
+        with np.errstate(all="ignore"):
+            return known(total / count)
 
     def windows(
         self,

@@ -26,6 +26,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Whether the tile time is the time it could be known, not the time it happened."""
     of_asset: ClassVar[bool] = False
     """Whether `instrument_id` holds an asset ("BTC", or "*" for all), not an instrument."""
+    of_underlying: ClassVar[bool] = False
+    """Whether it says something of the instrument's asset alone, so that it lists no instrument."""
 
     instrument_id: str
     venue: str
@@ -92,6 +94,7 @@ class Option(Event, frozen=True, kw_only=True, gc=False):
 
     record: ClassVar[str] = "option"
     known_time: ClassVar[bool] = True
+    of_underlying: ClassVar[bool] = True
     strike: float
     expiry_ns: int
     kind: str
