@@ -111,7 +111,6 @@ class _Candle(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Book(msgspec.Struct, frozen=True, gc=False):
-    time: Milliseconds
     sequence: Number
     bids: NumberLevels | None = None
     asks: NumberLevels | None = None
@@ -154,7 +153,8 @@ def _answer(answer: RestAnswer) -> _Made:
         BookChange(
             instrument_id=of_parts(_VENUE, answer.argument("symbol"), "-"),
             venue=_VENUE,
-            event_time_ns=book.time * _MS,
+            # Its time is that of the answer, and the changes that follow have none of their own to compare.
+            event_time_ns=0,
             bids=book.bids or [],
             asks=book.asks or [],
             snapshot=True,

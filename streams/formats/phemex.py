@@ -155,7 +155,6 @@ def _book(frame: _Frame, book: _Book, market: Market) -> BookChange:
         snapshot=snapshot,
         last=frame.sequence,
         depth=frame.depth,
-        limit=frame.depth if snapshot else 0,
         size_unit=market.size_unit,
         contract_usd=market.contract_usd,
     )

@@ -110,7 +110,7 @@ def _books(books: list[_Book], frame: _Frame) -> _Made:
             last=book.id,
             previous=-1 if snapshot else book.lastId,
             depth=_DEPTH if level2 else 0,
-            limit=_DEPTH if snapshot else 0,
+            limit=0 if level2 else max(len(book.asks), len(book.bids)),
         )
         for book in books
     ] or LeftOut("nothing-in-it")
