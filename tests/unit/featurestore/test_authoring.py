@@ -326,3 +326,41 @@ def test_a_function_is_marked_once():
         def mine(size):
             """Mine, in units."""
             return size.sum()
+
+
+RAISED = """
+@feature(window="1m", version="2")
+def size(volume):
+    '''Volume, in thousandths of base units.'''
+    return 1000 * volume.sum(-1)
+
+@feature(window="1m", version="1", former="size")
+def size_before(volume):
+    '''Volume, in base units.'''
+    return volume.sum(-1)
+"""
+
+
+def test_former_code_has_the_version_that_it_had_under_its_own_name(discover):
+    before = discover("""
+        @feature(window="1m", version="1")
+        def size(volume):
+            '''Volume, in base units.'''
+            return volume.sum(-1)
+    """)
+    now = discover(RAISED)
+    version = before.versions["size_1m"]
+    assert now.versions["size_1m"] != version
+    assert now.known["size_1m", version].plain.__name__ == "size_before"
+    assert "size_before_1m" not in now.versions
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (('former="size"', 'former="sise"'), "mine.py size_before: no feature 'sise'"),
+        (('version="2"', 'version="1"'), "mine.py size_before: version='1' is in use: raise that of size"),
+    ],
+)
+def test_former_code_of_nothing_is_refused(discover, change, problem):
+    assert error_of(discover, RAISED.replace(*change)).startswith(problem)

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import msgspec
@@ -135,3 +136,34 @@ def test_a_log_that_begins_after_a_border_has_the_set_of_that_border():
     assert {r.header.feature_set_id for r in rows} == {"set13"}
     alone = by_time(played([announced(WHOLE)], upto=20))
     assert repr(by_time(rows)) == repr(alone)
+
+
+def test_a_raised_version_begins_anew_and_its_former_code_makes_the_rows_before():
+    #   0 ............ 1000 ...........
+    #   count          2 * count, masked until its window lies behind 1000
+    former = feature("count", 300 * MS, lambda x: x.sum(-1), ("count",))
+    raised = dataclasses.replace(feature("count", 300 * MS, lambda x: 2 * x.sum(-1), ("count",)), version="2")
+    both = Catalogue(WHOLE.tiles, WHOLE.derived, (raised,), former=(former,))
+    before = announced(Catalogue(WHOLE.tiles, WHOLE.derived, (former,)))
+    canon = Canon(catalogue=both, announcements=[before, announced(both, BORDER)])
+    canon.progress(-50)
+    canon.send(*[trade(50 * n + 10) for n in range(60)])
+    canon.progress(2000)
+    rows = by_time(canon.advance())
+    assert [rows[at][BTC]["count_300ms"] for at in (900, 1300, 1500)] == [6.0, 12.0, 12.0]
+    assert [math.isnan(rows[at][BTC]["count_300ms"]) for at in (1000, 1200)] == [True, True]
+
+
+def test_an_engine_closes_no_tile_further_than_it_is_allowed():
+    canon = Canon(catalogue=WHOLE, announcements=[announced(OLD)])
+    canon.engine.allow(0)
+    canon.progress(-50)
+    canon.send(*[trade(50 * n + 10) for n in range(60)])
+    canon.progress(1500)
+    assert canon.advance() == []
+    assert canon.engine.waits_to_be_allowed
+    canon.engine.allow(T0 + 500 * MS)
+    assert max(by_time(canon.advance())) == 500
+    canon.engine.allow(None)
+    assert max(by_time(canon.advance())) == 1500
+    assert not canon.engine.waits_to_be_allowed
