@@ -1,8 +1,8 @@
 """Binance combined streams: spot, USD-M and COIN-M frames `{"stream": ..., "data": {...}}`.
 
-Also the same records without their envelope, answers to subscriptions, and REST depth snapshots.
-Depth is recognised and checked; no book is built from it yet. Times: `T` is the transaction time,
-except in markPriceUpdate, where it is the next funding time and `E` is the time of the prices.
+Also the same records without their envelope, answers to subscriptions, and REST answers as
+`streams/formats/rest.py` has them. Times: `T` is the transaction time, except in markPriceUpdate, where
+it is the next funding time and `E` is the time of the prices. Depth of spot carries `E` alone.
 
 https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams
 """
@@ -15,6 +15,7 @@ import msgspec
 from schemas import Bar, DecodeError, Derivative, Event, LeftOut, Liquidation, Quote, Trade
 from schemas.events import UNKNOWN
 from streams.formats import AGGREGATE
+from streams.formats.binance_depth import book_change, book_snapshot, is_partial, symbol_of
 from streams.formats.binance_records import (
     AggregateData,
     CandleData,
@@ -28,7 +29,9 @@ from streams.formats.binance_records import (
     TradeData,
 )
 from streams.formats.binance_symbols import MARKETS, contract_usd, instrument
+from streams.formats.book import BookChange
 from streams.formats.fields import MAX_FRAME_BYTES, read, shown
+from streams.formats.rest import RestAnswer, rest_answer
 
 FORMAT = "binance-combined"
 
@@ -67,7 +70,8 @@ class _Record(msgspec.Struct, frozen=True, gc=False):
     B: msgspec.Raw = _ABSENT
 
 
-_Build = Callable[[Any, str, str], Event | LeftOut]
+_Build = Callable[[Any, str, str], Event | BookChange | LeftOut]
+_Decoded = list[Event | BookChange] | LeftOut
 
 
 class _Reader:
@@ -85,7 +89,7 @@ _RECORD = msgspec.json.Decoder(_Record)
 _RECORDS = msgspec.json.Decoder(list[_Record])
 
 
-def decode(value: bytes, source: str) -> list[Event] | LeftOut:
+def decode(value: bytes, source: str) -> _Decoded:
     """Return the events of one frame of the Binance venue `source`; raises DecodeError."""
     if source not in MARKETS:
         raise DecodeError(f"expected one of {', '.join(MARKETS)}, got {shown(source)}", path="headers.source")
@@ -102,15 +106,17 @@ def decode(value: bytes, source: str) -> list[Event] | LeftOut:
     return _decode_any(value, source)
 
 
-def _decode_any(value: bytes, source: str) -> list[Event] | LeftOut:
+def _decode_any(value: bytes, source: str) -> _Decoded:
+    answer = rest_answer(value)
+    if answer is not None:
+        return _decode_answer(answer, value, source)
     frame = read(_ENVELOPE, value)
     if bytes(frame.data):
         return _decode_framed(frame, value, source)
     if frame.e:
         return _decode_record(frame.e, value, source)
     if frame.lastUpdateId is not None:
-        read(_SNAPSHOT.bare, value)
-        return LeftOut("depthSnapshot")
+        return _snapshot(read(_SNAPSHOT, value), "", source, "$")
     for kind, found in (
         ("subscription", bytes(frame.result)),
         ("error", bytes(frame.error) or frame.code is not None),
@@ -121,14 +127,13 @@ def _decode_any(value: bytes, source: str) -> list[Event] | LeftOut:
     raise DecodeError(f"expected a frame with stream and data, a record with e or an answer, got {value[:40]!r}")
 
 
-def _decode_framed(frame: _Envelope, value: bytes, source: str) -> list[Event] | LeftOut:
+def _decode_framed(frame: _Envelope, value: bytes, source: str) -> _Decoded:
     data = bytes(frame.data)
     if data.startswith(b"["):
         return _decode_list(data, value, source)
     record = read(_RECORD, data)
     if record.lastUpdateId is not None:
-        read(_SNAPSHOT.framed, value)
-        return LeftOut("depthSnapshot")
+        return _snapshot(read(_FRAMED_SNAPSHOT, value).data, symbol_of(frame.stream), source, "$.data")
     kind = record.e or ("bookTicker" if frame.stream.endswith("bookTicker") or bytes(record.B) else "")
     reader = _reader(kind, "$.data.e")
     if reader is None:
@@ -140,10 +145,24 @@ def _decode_framed(frame: _Envelope, value: bytes, source: str) -> list[Event] |
         if empty is None:
             raise
         return empty
+    if isinstance(made, BookChange) and is_partial(frame.stream):
+        made = msgspec.structs.replace(made, snapshot=True, previous=-1, limit=max(len(made.bids), len(made.asks)))
     return made if isinstance(made, LeftOut) else [made]
 
 
-def _decode_list(data: bytes, value: bytes, source: str) -> list[Event] | LeftOut:
+def _decode_answer(answer: RestAnswer, value: bytes, source: str) -> _Decoded:
+    """Read the answer to a request: a snapshot of a book, or what nobody here reads."""
+    if answer.path.endswith("/depth"):
+        return _snapshot(read(_FRAMED_SNAPSHOT, value).data, answer.argument("symbol"), source, "$.data")
+    return LeftOut("exchangeInfo" if answer.path.endswith("/exchangeInfo") else "other-answer")
+
+
+def _snapshot(data: Snapshot, symbol: str, source: str, path: str) -> _Decoded:
+    name = symbol or data.symbol
+    return [book_snapshot(data, name, source, path)] if name else LeftOut("depthSnapshot-of-no-symbol")
+
+
+def _decode_list(data: bytes, value: bytes, source: str) -> _Decoded:
     """Read a stream of all symbols, such as `!markPrice@arr`: one list of one kind of record."""
     kinds = {record.e for record in read(_RECORDS, data)}
     if len(kinds) != 1:
@@ -154,11 +173,11 @@ def _decode_list(data: bytes, value: bytes, source: str) -> list[Event] | LeftOu
         return LeftOut(kind)
     records = read(reader.listed, value).data
     made = [reader.build(record, source, f"$.data[{index}]") for index, record in enumerate(records)]
-    events = [event for event in made if isinstance(event, Event)]
+    events = [event for event in made if not isinstance(event, LeftOut)]
     return events or LeftOut(kind)
 
 
-def _decode_record(kind: str, value: bytes, source: str) -> list[Event] | LeftOut:
+def _decode_record(kind: str, value: bytes, source: str) -> _Decoded:
     reader = _reader(kind, "$.e")
     if reader is None:
         return LeftOut(kind)
@@ -287,13 +306,6 @@ def _bar(data: CandleData, source: str, path: str) -> Event | LeftOut:
     )
 
 
-def _left_out(kind: str) -> _Build:
-    def build(_data: Any, _source: str, _path: str) -> LeftOut:
-        return LeftOut(kind)
-
-    return build
-
-
 _BY_RECORD = {
     "trade": _Reader(TradeData, _trade),
     "aggTrade": _Reader(AggregateData, _aggregate),
@@ -301,9 +313,10 @@ _BY_RECORD = {
     "markPriceUpdate": _Reader(MarkPriceData, _mark_price),
     "forceOrder": _Reader(LiquidationData, _liquidation),
     "kline": _Reader(CandleData, _bar),
-    "depthUpdate": _Reader(DepthData, _left_out("depthUpdate")),
+    "depthUpdate": _Reader(DepthData, book_change),
 }
-_SNAPSHOT = _Reader(Snapshot, _left_out("depthSnapshot"))
+_SNAPSHOT = msgspec.json.Decoder(Snapshot, strict=False)
+_FRAMED_SNAPSHOT = msgspec.json.Decoder(_Frame[Snapshot], strict=False)
 _EMPTY_TRADE = msgspec.json.Decoder(EmptyTradeData, strict=False)
 _ONE_SIDED = msgspec.json.Decoder(OneSidedData, strict=False)
 _BY_STREAM = {

@@ -5,10 +5,14 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from streams.formats.fields import Level, Milliseconds, Name, NonNegative, Number, Positive
+from streams.formats.fields import Milliseconds, Name, NonNegative, Number, Positive
 
 Rate = Annotated[float, Meta(ge=-10, le=10)]
 """A funding rate: a ratio."""
+
+
+Level = tuple[Positive, NonNegative]
+"""Price and size of a book level; size 0 removes it."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -107,7 +111,7 @@ class CandleData(Record, frozen=True, gc=False):
 
 
 class DepthData(Record, frozen=True, gc=False):
-    """Changes of a book."""
+    """Changes of a book from update `U` to `u`; spot sends neither `T` nor `pu`, the update before `U`."""
 
     e: Literal["depthUpdate"]
     s: Name
@@ -115,14 +119,20 @@ class DepthData(Record, frozen=True, gc=False):
     u: Number
     b: list[Level]
     a: list[Level]
+    E: Milliseconds | None = None
+    T: Milliseconds | None = None
+    pu: Annotated[int, Meta(ge=-1, le=2**63 - 1)] = -1
 
 
 class Snapshot(Record, frozen=True, gc=False):
-    """A book as REST and the partial depth streams of spot give it."""
+    """A book as REST and the partial depth streams of spot give it; COIN-M alone says of which symbol."""
 
     lastUpdateId: Number  # noqa: N815 - Binance's name
     bids: list[Level]
     asks: list[Level]
+    E: Milliseconds | None = None
+    T: Milliseconds | None = None
+    symbol: Name | None = None
 
 
 class EmptyTradeData(Record, frozen=True, gc=False):

@@ -1,25 +1,30 @@
 """Raw records of one raw partition in, canonical micro-batches and progress out. Pure.
 
+A record is received (its headers), decoded, joined (its changes of books become events) and placed.
 What comes out depends on the records and their offsets alone: not on when it was asked for, on the
 size of micro-batches, nor on restarts (DESIGN 4.2 to 4.5).
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from featurestore.clock import ClockState, EventClock, Reason
-from schemas import DecodeError, Event, LeftOut, Rules, StateError, base_asset, partition_of
+from featurestore.clock import EventClock, Reason
+from schemas import DecodeError, Depth, Event, LeftOut, Rules, StateError, Trade, base_asset, partition_of
 from schemas.batches import PROGRESS, Progress, encode_batch, field_names, message_headers
 from schemas.forecasts import LateEvent, encode_json
 from schemas.instruments import ANY_ASSET
 from schemas.topics import DEAD_LETTER, FEEDS, LATE_EVENT
 from streams.dead_letters import reason_headers
 from streams.formats import AGGREGATE, Decode, formats
+from streams.formats.book import BookChange
+from streams.ingest.book import Reading, read_change
+from streams.ingest.books import Books
+from streams.ingest.state import NormaliserState, TradeKind
 from streams.stage import Headers, Message, Record
 
 STAGE = "ingest"
@@ -46,37 +51,6 @@ class Tally(msgspec.Struct):
     """Event time of the last event that carried one, accepted or not; 0 where none did."""
     last_receive_time_ns: int = 0
     """Receive time of that event."""
-
-
-class TradeKind(msgspec.Struct):
-    """Whether an instrument's trades come one by one or aggregated, and when one came last."""
-
-    aggregate: bool
-    heard_ns: int
-
-
-class NormaliserState(msgspec.Struct, kw_only=True):
-    """All that a Normaliser knows between two raw records; `next_offset` is the next to feed."""
-
-    rules_id: str
-    raw_topic: str
-    raw_partition: int
-    next_offset: int = 0
-    progressed: bool = False
-    clock: ClockState = msgspec.field(default_factory=ClockState)
-    trade_kinds: dict[str, TradeKind] = msgspec.field(default_factory=dict)
-
-    def encode(self) -> bytes:
-        """Return the state as JSON."""
-        return msgspec.json.encode(self)
-
-    @classmethod
-    def decode(cls, value: bytes) -> "NormaliserState":
-        """Return a state from `encode`; raises StateError."""
-        try:
-            return msgspec.json.decode(value, type=cls)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise StateError(f"a checkpoint of ingest cannot be read: {error}") from None
 
 
 class _Buffer:
@@ -161,12 +135,15 @@ class Normaliser:
         self._next_offset = state.next_offset
         self._progressed = state.progressed
         self._clock = EventClock(self._rules, state.clock)
+        self.books = Books(self._rules)
+        self.books.restore(state.books, state.tickers)
         self._trade_kinds = {name: TradeKind(kind.aggregate, kind.heard_ns) for name, kind in state.trade_kinds.items()}
 
     def state(self) -> NormaliserState:
         """Return the state after the last record; what was fed before must have been flushed."""
         if self._buffered or self._outputs:
             raise StateError("a state is taken after a flush, or it would miss buffered events")
+        books, tickers = self.books.state(self._clock.receive_time_ns)
         forgotten_ns = self._clock.receive_time_ns - self._rules.listing_ns
         self._trade_kinds = {name: kind for name, kind in self._trade_kinds.items() if kind.heard_ns > forgotten_ns}
         return NormaliserState(
@@ -177,6 +154,8 @@ class Normaliser:
             progressed=self._progressed,
             clock=self._clock.state(),
             trade_kinds={name: TradeKind(kind.aggregate, kind.heard_ns) for name, kind in self._trade_kinds.items()},
+            books=books,
+            tickers=tickers,
         )
 
     @property
@@ -240,10 +219,10 @@ class Normaliser:
             self.tally.left_out[decoded.kind] += 1
             return
         self.tally.decoded += 1
-        for index, event in enumerate(decoded):
+        for index, event in enumerate(self._joined(decoded)):
             self._place(event, received_ns, offset, index)
 
-    def _decode(self, value: bytes | None, name: bytes | None, source: str) -> list[Event] | LeftOut:
+    def _decode(self, value: bytes | None, name: bytes | None, source: str) -> Sequence[Event | Reading] | LeftOut:
         decode = self._formats.get(name or b"")
         if decode is None:
             raise _RefusedError("format", f"expected a known format, got {name!r}", "headers.format")
@@ -252,26 +231,41 @@ class Normaliser:
         decoded = decode(value, source)
         if isinstance(decoded, LeftOut):
             return decoded
-        for event in decoded:
-            if event.topic != self._topic:
-                problem = f"expected records for {self._topic}, got a {event.record} for {event.topic}"
-                raise _RefusedError("topic", problem, "headers.format")
-        return self._without_double_trades(decoded)
+        # All changes of books are read before the first is applied: a frame counts as a whole or not at all.
+        read = [self._expected(each) for each in decoded]
+        return self._without_double_trades(read)
 
-    def _without_double_trades(self, events: list[Event]) -> list[Event] | LeftOut:
+    def _expected(self, decoded: Event | BookChange) -> Event | Reading:
+        """Return what a format made, a book's levels as numbers; raises DecodeError."""
+        record = Depth if isinstance(decoded, BookChange) else type(decoded)
+        if record.topic != self._topic:
+            problem = f"expected records for {self._topic}, got a {record.record} for {record.topic}"
+            raise _RefusedError("topic", problem, "headers.format")
+        return read_change(decoded) if isinstance(decoded, BookChange) else decoded
+
+    def _joined(self, decoded: Sequence[Event | Reading]) -> Iterator[Event]:
+        """Yield the events of a frame, its changes of books as what they say of the books."""
+        clock = self._clock
+        for each in decoded:
+            if isinstance(each, Reading):
+                yield from self.books.apply(each, clock.receive_time_ns, clock.watermark_ns)
+            else:
+                if each.record == "quote":
+                    self.books.hear_ticker(each.instrument_id, clock.receive_time_ns)
+                yield each
+
+    def _without_double_trades(self, decoded: list[Event | Reading]) -> list[Event | Reading] | LeftOut:
         """Leave out single trades where aggregated ones come, and the other way round.
 
         Some feeds carry both; counted together, volume would double. The kind that came first
         counts, until it has been silent for as long as a row lists an instrument.
         """
-        if not events:
+        if not decoded:
             return LeftOut("nothing-in-it")
-        if events[0].record != "trade":
-            return events
-        kept = [event for event in events if self._is_of_its_kind(event)]
+        kept = [each for each in decoded if not isinstance(each, Trade) or self._is_of_its_kind(each)]
         return kept or LeftOut("trade-of-another-kind")
 
-    def _is_of_its_kind(self, event: Event) -> bool:
+    def _is_of_its_kind(self, event: Trade) -> bool:
         now_ns = self._clock.receive_time_ns
         aggregate = event.id == AGGREGATE
         known = self._trade_kinds.get(event.instrument_id)

@@ -21,7 +21,8 @@ from schemas import StateError
 from schemas.metrics import CHECKPOINT_BYTES, CHECKPOINT_DURATION
 from schemas.topics import DEAD_LETTER, FEEDS, INGEST_CHECKPOINT, LATE_EVENT, RAW_TOPICS
 from streams.ingest.meters import Meters
-from streams.ingest.normaliser import HEARTBEAT, STAGE, Normaliser, NormaliserState
+from streams.ingest.normaliser import HEARTBEAT, STAGE, Normaliser
+from streams.ingest.state import NormaliserState
 from streams.kafka import DEADLINE_SECONDS, DeliveryError, Outbox, consumer, read_topic, require_topics
 from streams.logs import log_to_stderr
 from streams.metrics_server import Metrics, MetricsServer

@@ -18,7 +18,8 @@ from schemas.instruments import partition_of_key
 from schemas.rules import SECOND_NS
 from schemas.topics import DEAD_LETTER, EVENT_TOPICS, INGEST_CHECKPOINT, LATE_EVENT, RAW_EXCHANGE, RAW_TOPICS
 from streams import kafka as broker
-from streams.ingest.normaliser import Normaliser, NormaliserState
+from streams.ingest.normaliser import Normaliser
+from streams.ingest.state import NormaliserState
 from streams.settings import Settings
 from tests.unit.streams.ingest.canonical import content
 

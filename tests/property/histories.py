@@ -16,7 +16,8 @@ from schemas import Rules
 from schemas.forecasts import Announcement
 from schemas.rows import Rows, decode_rows
 from schemas.topics import EVENT_TOPICS, FEATURE_ROW, MARKET_STATE
-from streams.ingest.normaliser import Normaliser, NormaliserState
+from streams.ingest.normaliser import Normaliser
+from streams.ingest.state import NormaliserState
 
 Headers = dict[str, bytes]
 Log = dict[tuple[str, int], list[tuple[Headers, bytes | None]]]

@@ -1,4 +1,8 @@
-"""Binance tick captures: one line a frame, `<receive time> <frame>`, as hftbacktest records them."""
+"""Binance tick captures: one line a frame, `<receive time> <frame>`, as hftbacktest records them.
+
+Snapshots of books stand among the frames as REST answered them, without a word of their symbol: they
+become messages with their question (streams/formats/rest.py). Frames go through as they are.
+"""
 
 import re
 from collections.abc import Iterator
@@ -15,6 +19,9 @@ FORMAT = "binance-combined"
 SOURCES = {"spot": "binance", "usdm": "binance-usdm", "coinm": "binance-coinm"}
 """The folder that a file lies in, to its venue."""
 
+_DEPTH = {"spot": b"api.binance.com/api/v3", "usdm": b"fapi.binance.com/fapi/v1", "coinm": b"dapi.binance.com/dapi/v1"}
+"""The folder, to where its recorder asked for snapshots."""
+_SNAPSHOT = b'{"lastUpdateId"'
 _LINE = re.compile(rb"[0-9]{16,19} \{")
 _NS_PER_UNIT = {19: 1, 16: 1_000}
 """Digits of a receive time of our days, to its unit: nanoseconds or microseconds."""
@@ -36,6 +43,7 @@ def recognise(path: Path) -> Capture | None:
 def _read(path: Path, source: str) -> Iterator[RawMessage]:
     symbol = path.name.partition("_")[0]
     key = f"{source}/{symbol}".encode()
+    question = b"https://%b/depth?symbol=%b" % (_DEPTH[path.parent.name], symbol.upper().encode())
     for number, line in lines(path):
         time, space, frame = line.partition(b" ")
         unit = _NS_PER_UNIT.get(len(time))
@@ -44,4 +52,6 @@ def _read(path: Path, source: str) -> Iterator[RawMessage]:
                 f"expected a receive time in ns or us and a frame, got {line[:40]!r}",
                 where=f"{path}:{number}",
             )
+        if frame.startswith(_SNAPSHOT):
+            frame = b'{"url":"%b","data":%b}' % (question, frame)
         yield RawMessage(RAW_EXCHANGE, key, frame, source, FORMAT, int(time) * unit)

@@ -9,6 +9,7 @@ import pytest
 from schemas import Bar, DecodeError, Derivative, LeftOut, Liquidation, Quote, Trade
 from streams.formats import AGGREGATE
 from streams.formats.binance_combined import decode
+from streams.formats.book import BookChange
 
 TRADE = {
     "e": "trade",
@@ -183,16 +184,64 @@ def test_a_closed_kline_is_a_bar_and_an_open_one_is_left_out():
     assert decode(frame("omgbusd@kline_1m", data), "binance-us") == LeftOut("open-kline")
 
 
+def answer(url, data):
+    return json.dumps({"url": url, "data": data}, separators=(",", ":")).encode()
+
+
 DEPTH = {"e": "depthUpdate", "E": 1, "s": "BTCUSDT", "U": 1, "u": 2, "b": [["1.0", "0.0"]], "a": []}
 SNAPSHOT = {"lastUpdateId": 5, "E": 1, "T": 1, "bids": [["1.0", "2.0"]], "asks": [["3.0", "1.0"]]}
+
+
+def change(**fields):
+    """A change of the book of BTCUSDT on spot."""
+    basis = {"instrument_id": "binance:BTC-USDT", "venue": "binance", "event_time_ns": 0, "bids": [], "asks": []}
+    return BookChange(**basis | fields)
+
+
+def test_depth_of_spot_has_the_time_of_its_sending_and_joins_by_first_and_last():
+    wanted = change(event_time_ns=1_000_000, bids=[(1.0, 0.0)], first=1, last=2)
+    assert decode(frame("btcusdt@depth@100ms", DEPTH), "binance") == [wanted]
+    assert decode(json.dumps(DEPTH).encode(), "binance") == [wanted]
+
+
+def test_depth_of_futures_has_the_transaction_time_and_joins_by_the_update_before():
+    (found,) = decode(frame("btcusdt@depth@0ms", DEPTH | {"T": 3, "pu": 0}), "binance-usdm")
+    assert (found.instrument_id, found.event_time_ns) == ("binance-usdm:BTC-USDT-PERP", 3_000_000)
+    assert (found.first, found.last, found.previous) == (1, 2, 0)
+
+
+def test_depth_of_inverse_contracts_says_what_one_is_worth():
+    for symbol, usd in (("BTCUSD_PERP", 100.0), ("ETHUSD_210924", 10.0)):
+        (found,) = decode(frame("x@depth", DEPTH | {"s": symbol}), "binance-coinm")
+        assert found.contract_usd == usd
+
+
+def test_a_snapshot_is_of_the_symbol_that_was_asked_for():
+    url = "https://fapi.binance.com/fapi/v1/depth?symbol=BTCUSDT&limit=1000"
+    wanted = change(event_time_ns=1_000_000, bids=[(1.0, 2.0)], asks=[(3.0, 1.0)], snapshot=True, last=5)
+    assert decode(answer(url, SNAPSHOT), "binance") == [wanted]
+    inverse = answer("https://dapi.binance.com/dapi/v1/depth", SNAPSHOT | {"symbol": "ETHUSD_PERP"})
+    assert decode(inverse, "binance-coinm")[0].instrument_id == "binance-coinm:ETH-USD-PERP"
+    with pytest.raises(DecodeError, match=r"\$\.data\.symbol: expected a book of 'BTCUSDT', got 'ETHUSDT'"):
+        decode(answer(url, SNAPSHOT | {"symbol": "ETHUSDT"}), "binance")
+
+
+def test_partial_depth_is_a_snapshot_of_so_many_levels():
+    # Five levels of bids: more may lie behind. Three of asks: these are all.
+    levels = {"bids": [[str(price), "1"] for price in (9, 8, 7, 6, 5)], "asks": [["10", "1"], ["11", "1"], ["12", "1"]]}
+    (spot,) = decode(frame("btcusdt@depth5@100ms", {"lastUpdateId": 7} | levels), "binance")
+    assert (spot.instrument_id, spot.snapshot, spot.limit, spot.last) == ("binance:BTC-USDT", True, 5, 7)
+    usdm = DEPTH | {"b": levels["bids"], "a": levels["asks"], "pu": 1}
+    (futures,) = decode(frame("btcusdt@depth5@100ms", usdm), "binance-usdm")
+    assert (futures.snapshot, futures.limit, futures.last, len(futures.bids)) == (True, 5, 2, 5)
 
 
 @pytest.mark.parametrize(
     ("value", "kind"),
     [
-        (frame("btcusdt@depth@0ms", DEPTH), "depthUpdate"),
-        (json.dumps(SNAPSHOT).encode(), "depthSnapshot"),
-        (frame("btcusdt@depth5@100ms", {"lastUpdateId": 5, "bids": [], "asks": []}), "depthSnapshot"),
+        (json.dumps(SNAPSHOT).encode(), "depthSnapshot-of-no-symbol"),
+        (answer("https://x/fapi/v1/exchangeInfo", {"symbols": []}), "exchangeInfo"),
+        (answer("https://x/fapi/v1/time", {"serverTime": 1}), "other-answer"),
         (b'{"result":null,"id":1}', "subscription"),
         (b'{"error":{"code":2,"msg":"Invalid request"},"id":1}', "error"),
         (b'{"code":-1121,"msg":"Invalid symbol."}', "error"),
@@ -234,6 +283,8 @@ def test_other_spellings_of_the_same_frame_say_the_same():
         (TRADE | {"e": "tread"}, "$.data.e: expected a kind of record that Binance sends, got 'tread'"),
         ({"e": "trade"}, "$.data: object missing required field `s`"),
         (DEPTH | {"b": [["x", "1"]]}, "$.data.b[0][0]: expected `float`, got `str`"),
+        (DEPTH | {"b": [["0", "1"]]}, "$.data.b[0][0]: expected `float` > 0.0, got '0'"),
+        (DEPTH | {"U": 3}, "$.data.u: expected a last update of at least the first 3, got 2"),
         (42, "$: expected `object`, got `int`"),
     ],
 )
@@ -289,11 +340,11 @@ def test_every_real_frame_decodes_or_is_left_out(captures):
         with gzip.open(path, "rb") as lines:
             for line in lines:
                 made = decode(line.rstrip().partition(b" ")[2], source)
-                found[made.kind if isinstance(made, LeftOut) else made[0].record] += 1
+                found[made.kind if isinstance(made, LeftOut) else type(made[0]).__name__] += 1
     assert found == {
-        "trade": 40435,
-        "quote": 151808,
-        "derivative": 514,
-        "depthUpdate": 37990,
-        "depthSnapshot": 3,
+        "Trade": 40435,
+        "Quote": 151808,
+        "Derivative": 514,
+        "BookChange": 37990,
+        "depthSnapshot-of-no-symbol": 3,
     }

@@ -8,7 +8,8 @@ from schemas.batches import Progress, decode_batch
 from schemas.forecasts import LateEvent
 from schemas.topics import DEAD_LETTER, EXCHANGE_EVENT, LATE_EVENT, RAW_EXCHANGE, RAW_ONCHAIN, RAW_SENTIMENT
 from streams.formats import AGGREGATE
-from streams.ingest.normaliser import Normaliser, NormaliserState
+from streams.ingest.normaliser import Normaliser
+from streams.ingest.state import NormaliserState
 from tests.unit.streams.ingest.canonical import content
 
 RULES = Rules()

@@ -43,10 +43,11 @@ def test_receive_times_in_microseconds_are_told_by_their_digits(tmp_path):
     assert (message.receive_time_ns, message.source) == (1_680_652_800_004_107_000, "binance")
 
 
-def test_a_snapshot_without_a_stream_goes_through_as_it_is(tmp_path):
+def test_a_snapshot_of_a_book_comes_with_the_question_that_it_answers(tmp_path):
     snapshot = b'{"lastUpdateId": 1, "bids": [], "asks": []}'
     path = write(tmp_path / "usdm" / "btcusdt_1.gz", b"%d %s\n" % (T0, snapshot))
-    assert [(m.value, m.format) for m in read(path)] == [(snapshot, "binance-combined")]
+    asked = b'{"url":"https://fapi.binance.com/fapi/v1/depth?symbol=BTCUSDT","data":%b}' % snapshot
+    assert [(m.value, m.format) for m in read(path)] == [(asked, "binance-combined")]
 
 
 def test_two_runs_follow_each_other_and_instruments_are_interleaved(tmp_path):

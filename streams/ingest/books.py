@@ -1,0 +1,273 @@
+"""All books of one raw partition: changes in, Depth and Quote events out. Pure.
+
+A book is known from its first good snapshot on. A gap, a failed checksum, a crossed book or a move to
+prices of which nothing is known ends that: one Depth without levels says so (the marker), and nothing
+more is said of the book until the next good snapshot. A book that was never known says nothing.
+
+Binance, "How to manage a local order book correctly":
+https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from schemas import Depth, Event, Quote, Rules
+from streams.formats.book import BookChange
+from streams.ingest.book import Book, Problem, Reading, chains, follows, without_texts
+from streams.ingest.book_state import BookState, pack, unpack
+
+DEPTH_LEVELS = 10
+"""Levels of each side in a Depth event."""
+GRID_NS = 250_000_000
+"""A Depth is published for the first change in each cell of so much event time. Four a second tell what
+a second's tile averages from what it ended with; each change (20 a second at Binance) would be five
+times the events for features of windows from 1 minute."""
+RESET_NS = 10_000_000_000
+"""An older id so much later than the book is no repeat: the venue counts anew."""
+WAITING_LEVELS = 20_000
+"""Levels of changes that a book without a snapshot keeps: 15 s of the busiest recorded book."""
+ALL_WAITING_LEVELS = 500_000
+"""The same over all books of a raw partition: 8 MB in a checkpoint."""
+WAITING_NS = 60_000_000_000
+"""Changes that wait longer are dropped: whoever asks for a snapshot has it by then."""
+
+
+class Books:
+    """The books of one raw partition, in its offset order."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._books: dict[str, Book] = {}
+        self._tickers: dict[str, int] = {}
+        self._waiting_levels = 0
+        self.counts: Counter[tuple[str, str]] = Counter()
+        """What became of changes, by instrument: snapshot, change, repeat, waiting, not-used, each a
+        change; the Problems that were found; depth and quote events. Whoever reads it may empty it."""
+
+    def __iter__(self) -> Iterator[Book]:
+        """Iterate over the books."""
+        return iter(self._books.values())
+
+    def get(self, instrument_id: str) -> Book | None:
+        """Return the book of an instrument, None where nothing was heard of it."""
+        return self._books.get(instrument_id)
+
+    def hear_ticker(self, instrument_id: str, received_ns: int) -> None:
+        """Note that the venue sends best quotes of its own: the book need not."""
+        self._tickers[instrument_id] = received_ns
+
+    def apply(self, reading: Reading, received_ns: int, watermark_ns: int) -> list[Event]:
+        """Return the events of a change. `received_ns`: the greatest receive time so far (R)."""
+        change = reading.change
+        book = self._books.get(change.instrument_id)
+        if book is None or book.heard_ns <= received_ns - self._rules.never_ns:
+            book = self._begin(change, book)
+        book.heard_ns = received_ns
+        if change.snapshot:
+            return self._load(book, reading, watermark_ns)
+        if book.standing != "known":
+            return self._wait(book, reading)
+        if book.is_repeat(change):
+            counts_anew = change.last < book.last and change.event_time_ns > book.time_ns + RESET_NS
+            return self._lose(book, change, "reset", watermark_ns) if counts_anew else self._count(book, "repeat")
+        if not book.joins(change):
+            marker = self._lose(book, change, "gap", watermark_ns)
+            self._wait(book, reading)
+            return marker
+        book.apply(reading)
+        problem = book.problem(change)
+        if problem is not None:
+            return self._lose(book, change, problem, watermark_ns)
+        self.counts[book.instrument_id, "change"] += 1
+        return self._publish(book, change.event_time_ns)
+
+    def _begin(self, change: BookChange, old: Book | None) -> Book:
+        """Return a new book; one that was silent for as long as an age counts is forgotten."""
+        if old is not None:
+            self._drop_waiting(old)
+        book = self._books[change.instrument_id] = Book(change.instrument_id, change.venue)
+        return book
+
+    def _count(self, book: Book, what: str) -> list[Event]:
+        self.counts[book.instrument_id, what] += 1
+        return []
+
+    # Snapshots.
+
+    def _load(self, book: Book, reading: Reading, watermark_ns: int) -> list[Event]:
+        change = reading.change
+        was_known = book.standing == "known"
+        if was_known and book.is_repeat(change):
+            return self._count(book, "repeat")
+        if was_known and _is_shallower(book, change):
+            return self._count(book, "not-used")
+        later = [] if change.last == -1 else [held for held in book.waiting if held.change.last > change.last]
+        if later and not follows(later[0].change, change.last):
+            return self._count(book, "not-used")  # older than the first change that waits
+        self._drop_waiting(book)
+        book.load(reading)
+        self.counts[book.instrument_id, "snapshot"] += 1
+        last = change
+        for held in later:
+            book.apply(held)
+            last = held.change
+        problem = book.problem(last)
+        if problem is not None:
+            return self._lose(book, last, problem, watermark_ns)
+        book.chained = book.chained and was_known
+        book.standing = "known"
+        return self._publish(book, last.event_time_ns, again=not was_known)
+
+    # Changes that wait for a snapshot.
+
+    def _wait(self, book: Book, reading: Reading) -> list[Event]:
+        """Keep a change for the snapshot to come, where ids say how they join."""
+        change = reading.change
+        if change.last == -1 or change.check is not None:
+            # Without ids they cannot be joined; venues with checksums send snapshots in their order.
+            return self._count(book, "waiting")
+        if book.waiting:
+            newest = book.waiting[-1].change
+            if change.last <= newest.last:
+                return self._count(book, "repeat")
+            if not chains(change, newest.last):
+                self._drop_waiting(book)  # no snapshot can bridge what is missing
+        book.waiting.append(without_texts(reading, book.heard_ns))
+        book.waiting_levels += reading.size
+        self._waiting_levels += reading.size
+        while book.waiting and (
+            book.waiting_levels > WAITING_LEVELS
+            or self._waiting_levels > ALL_WAITING_LEVELS
+            or book.waiting[0].heard_ns <= book.heard_ns - WAITING_NS
+        ):
+            size = book.waiting.popleft().size
+            book.waiting_levels -= size
+            self._waiting_levels -= size
+        return self._count(book, "waiting")
+
+    def _drop_waiting(self, book: Book) -> None:
+        self._waiting_levels -= book.waiting_levels
+        book.waiting.clear()
+        book.waiting_levels = 0
+
+    # Events.
+
+    def _lose(self, book: Book, change: BookChange, problem: Problem, watermark_ns: int) -> list[Event]:
+        """Return the marker of a book that is not known any more, nothing where it never was."""
+        self.counts[book.instrument_id, problem] += 1
+        was_known = book.standing == "known"
+        book.clear()
+        self._drop_waiting(book)
+        if not was_known:
+            return []
+        book.standing = "lost"
+        time_ns = self._settled(book, change.event_time_ns)
+        if time_ns:
+            # Never late, and before whatever the next snapshot says.
+            time_ns = max(time_ns, watermark_ns)
+            book.time_ns = time_ns + 1
+        return [
+            Depth(
+                instrument_id=book.instrument_id,
+                venue=book.venue,
+                event_time_ns=time_ns,
+                sequence=change.last,
+                id=problem,
+                bid_prices=[],
+                bid_sizes=[],
+                ask_prices=[],
+                ask_sizes=[],
+            )
+        ]
+
+    def _settled(self, book: Book, event_time_ns: int) -> int:
+        """Return the event time of a book after a change: it never falls back, 0 where none was heard."""
+        if event_time_ns > book.heard_ns + self._rules.future_ns:
+            return event_time_ns  # it will be refused, and says nothing about the next ones
+        book.time_ns = max(book.time_ns, event_time_ns)
+        return book.time_ns
+
+    def _publish(self, book: Book, event_time_ns: int, *, again: bool = False) -> list[Event]:
+        """Return what a change of a known book says; `again`: it has just become known."""
+        time_ns = self._settled(book, event_time_ns)
+        events: list[Event] = []
+        cell = (time_ns or book.heard_ns) // GRID_NS
+        if again or cell != book.cell:
+            book.cell = cell
+            events.append(_depth(book, time_ns, "snapshot" if again else ""))
+            self.counts[book.instrument_id, "depth"] += 1
+        quote = self._changed_quote(book, time_ns)
+        if quote is not None:
+            events.append(quote)
+            self.counts[book.instrument_id, "quote"] += 1
+        return events
+
+    def _changed_quote(self, book: Book, time_ns: int) -> Quote | None:
+        """Return the best bid and ask where they changed and no ticker says them."""
+        bids, asks = book.bids, book.asks
+        if not (bids.keys and asks.keys):
+            return None
+        bid, ask = bids.keys[-1], asks.keys[-1]
+        best = (bid, bids.sizes[bid], -ask, asks.sizes[ask])
+        if best == book.quoted:
+            return None
+        book.quoted = best
+        if self._tickers.get(book.instrument_id, -1) > book.heard_ns - self._rules.listing_ns:
+            return None
+        return Quote(
+            instrument_id=book.instrument_id,
+            venue=book.venue,
+            event_time_ns=time_ns,
+            sequence=book.last,
+            bid_price=best[0],
+            bid_size=base_size(book, best[1], best[0]),
+            ask_price=best[2],
+            ask_size=base_size(book, best[3], best[2]),
+        )
+
+    # Checkpoints.
+
+    def state(self, received_ns: int) -> tuple[list[BookState], dict[str, int]]:
+        """Return all books, and when tickers were heard, as of the last change; what is forgotten is left out."""
+        rules = self._rules
+        alive = [book for book in self._books.values() if book.heard_ns > received_ns - rules.never_ns]
+        speaking = {name: heard for name, heard in self._tickers.items() if heard > received_ns - rules.listing_ns}
+        return [pack(book) for book in sorted(alive, key=_name)], dict(sorted(speaking.items()))
+
+    def restore(self, states: Iterable[BookState], tickers: dict[str, int]) -> None:
+        """Go on from a state; raises StateError where it cannot be read."""
+        books = [unpack(state) for state in states]
+        self._books = {book.instrument_id: book for book in books}
+        self._waiting_levels = sum(book.waiting_levels for book in books)
+        self._tickers = dict(tickers)
+
+
+def base_size(book: Book, size: float, price: float) -> float:
+    """Return a size of a book in base units."""
+    if book.contract_usd:
+        return size * book.contract_usd / price
+    return size * book.size_unit
+
+
+def _depth(book: Book, time_ns: int, identity: str) -> Depth:
+    bids, asks = book.bids.best(DEPTH_LEVELS), book.asks.best(DEPTH_LEVELS)
+    return Depth(
+        instrument_id=book.instrument_id,
+        venue=book.venue,
+        event_time_ns=time_ns,
+        sequence=book.last,
+        id=identity,
+        bid_prices=[price for price, _ in bids],
+        bid_sizes=[base_size(book, size, price) for price, size in bids],
+        ask_prices=[price for price, _ in asks],
+        ask_sizes=[base_size(book, size, price) for price, size in asks],
+    )
+
+
+def _is_shallower(book: Book, change: BookChange) -> bool:
+    """Return whether a snapshot holds less than a book that its changes keep up."""
+    return book.chained and change.limit > 0 and (book.limit == 0 or change.limit < book.limit)
+
+
+def _name(book: Book) -> str:
+    return book.instrument_id
