@@ -50,8 +50,7 @@ class Catalogue:
     @cached_property
     def feature_set_id(self) -> str:
         """Return 12 hex digits that name the features and their versions."""
-        text = "\n".join(f"{feature.name} {feature.version}" for feature in self.features)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return feature_set_id_of(self.versions)
 
     @cached_property
     def modalities(self) -> tuple[str, ...]:
@@ -116,6 +115,12 @@ class Catalogue:
                     f"{feature.file} {feature.quantity}: its code or inputs changed under version={label!r} "
                     f"({before} was announced, this is {feature.version}); give it a new version="
                 )
+
+
+def feature_set_id_of(versions: Mapping[str, str]) -> str:
+    """Return 12 hex digits that name features with these versions, in any order."""
+    text = "\n".join(f"{name} {version}" for name, version in sorted(versions.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def declarations_in(folders: Iterable[Path]) -> Iterator[Declaration]:

@@ -1,14 +1,14 @@
 """The models behind forecasts: two networks where their bundles are there, log-HAR always."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from featurestore.catalogue import Catalogue
-from schemas.errors import DecodeError, FeatureError, StateError
+from featurestore.catalogue import feature_set_id_of
+from schemas.errors import DecodeError, StateError
 from schemas.forecasts import ModelName
 from schemas.rules import PROFILES
 from schemas.tensors import ATTENTION_OUTPUT, HORIZON_NS, HORIZONS, MINIMUM_BATCH, OUTPUTS
@@ -104,23 +104,20 @@ def read_models(profile: str, repository: Path = REPOSITORY, *, row_interval_ns:
     return Models(shapes.pop(), base.spec.horizons, base.spec.har, base.hash, networks, learned.pop())
 
 
-def require_features(models: Models, catalogue: Catalogue) -> None:
-    """Raise StateError unless the networks learned from the features as the code makes them now.
+def misfit(models: Models, versions: Mapping[str, str]) -> str:
+    """Return why the networks cannot read rows whose features have these versions; "" where they can.
 
     Another version of a feature has other numbers under the same name, which no tensor would show.
     """
     if not models.networks:
-        return
-    names = ", ".join(network.name for network in models.networks)
-    what_to_do = "train anew with `foreshock train`, or go back to the features or the bundles that fit"
-    try:
-        present = catalogue.subset(models.shape.features).feature_set_id
-    except FeatureError as error:
-        raise StateError(f"{names}: {error}; {what_to_do}") from None
-    if present != models.feature_set_id:
-        raise StateError(
-            f"{names} learned from feature set {models.feature_set_id}, the code makes {present}: {what_to_do}"
-        )
+        return ""
+    missing = [name for name in models.shape.features if name not in versions]
+    if missing:
+        return f"the rows have no {missing[0]}, which the networks read: train anew"
+    present = feature_set_id_of({name: versions[name] for name in models.shape.features})
+    if present == models.feature_set_id:
+        return ""
+    return f"the networks learned from features {models.feature_set_id}, the rows hold {present}: train anew"
 
 
 def persistence(profile: str, row_interval_ns: int) -> Models:

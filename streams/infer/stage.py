@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
-from featurestore.catalogue import Catalogue
 from schemas.errors import DecodeError, InferenceError
 from schemas.forecasts import Calibration, Forecast, decode_json
 from schemas.metrics import DEAD_LETTERS, END_TO_END, FORECAST_AGE, FORECASTS_PUBLISHED
 from schemas.topics import CALIBRATION, FEATURE_ROW, FORECAST, FORECAST_LATEST
+from streams.announcements import announcements
 from streams.dead_letters import dead_letter
 from streams.infer.forecaster import BATCH_ROWS, Answers, Batch, Forecaster
-from streams.infer.models import Models, Network, read_models, require_features
+from streams.infer.models import Models, Network, misfit, read_models
 from streams.kafka import read_topic
 from streams.runner import end_on_error
 from streams.stage import Checkpoint, FencedError, Message, Outlet, Record
@@ -59,16 +59,17 @@ class InferStage:
         self._models: Models
         self._client: TritonClient
         self._served: dict[str, Served] = {}
+        self._misfits: dict[str, str] = {}
+        """By the id of a feature set that rows have: why the networks cannot read them, "" where they can."""
 
     async def started(self, outlet: Outlet) -> None:
         """Read the bundles and connect to Triton; without either, forecasts are fallbacks.
 
-        Raises StateError where a bundle is damaged, or learned from other features than there are.
+        Raises StateError where a bundle is damaged.
         """
         self._outlet = outlet
         settings = outlet.settings
         self._models = read_models(settings.profile, self._repository, row_interval_ns=settings.rules.row_interval_ns)
-        require_features(self._models, Catalogue.discover(settings.rules))
         outlet.metrics.tell_build(settings.rules.rules_id, self._models.feature_set_id)
         self._served = {network.expert: _served(network) for network in self._models.networks}
         self._client = TritonClient(settings, list(self._served.values()), outlet.metrics)
@@ -122,6 +123,7 @@ class InferStage:
     async def process(self, message: Message) -> None:
         """Take in a row or a calibration state; its forecasts are made by the partition's task."""
         state = self._partitions[message.partition]
+        await self._compare(message)
         try:
             self._take(state, message)
         except DecodeError as error:
@@ -133,6 +135,17 @@ class InferStage:
         if not state.held and state.forecaster.pending > HIGH_ROWS:
             state.held = True
             self._outlet.hold(FEATURE_ROW, message.partition)
+
+    async def _compare(self, message: Message) -> None:
+        """Find out whether the networks learned from the feature set of a row, the first time that it comes."""
+        name = message.headers.get("row_id", b"").rpartition(b"/")[2].decode("ascii", "replace")
+        if not name or name in self._misfits:
+            return
+        known = await asyncio.to_thread(announcements, self._outlet.settings)
+        found = [misfit(self._models, each.features) for each in known if each.feature_set_id == name]
+        self._misfits[name] = found[-1] if found else ""
+        if self._misfits[name]:
+            LOGGER.warning("forecasts are fallbacks: %s", self._misfits[name])
 
     def _take(self, state: _Partition, message: Message) -> None:
         if message.topic == FEATURE_ROW:
@@ -187,6 +200,9 @@ class InferStage:
             return {}, "no model bundle for these rows"
         if not batch.asked:
             return {}, ""
+        for job in batch.jobs:
+            if reason := self._misfits.get(job.origin.feature_set_id, ""):
+                return {}, reason
         deadline = self._outlet.settings.inference_deadline_seconds * min(batch.intervals, MOST_DEADLINES)
         names = list(self._served)
         found = await asyncio.gather(

@@ -9,11 +9,11 @@ import pytest
 
 from featurestore.catalogue import Catalogue
 from schemas.errors import StateError
+from schemas.forecasts import Announcement
 from schemas.rules import SECOND_NS
 from schemas.tensors import HORIZON_NS, HORIZONS
 from streams.infer import stage
-from streams.infer.models import PERSISTENCE, persistence, read_models, require_features
-from streams.metrics_server import Metrics
+from streams.infer.models import PERSISTENCE, misfit, persistence, read_models
 from streams.settings import Settings
 from tests.unit.streams.infer.infer_cases import MODELS
 from triton_models.export import REPOSITORY
@@ -72,30 +72,32 @@ def learned_from(names, feature_set_id):
     return MODELS._replace(shape=MODELS.shape._replace(features=names), feature_set_id=feature_set_id)
 
 
-def test_networks_that_learned_from_another_version_of_a_feature_are_refused():
+def test_networks_do_not_fit_rows_with_another_version_of_a_feature():
     names = tuple(CATALOGUE.versions)[:3]
-    present = CATALOGUE.subset(names).feature_set_id
-    require_features(learned_from(names, present), CATALOGUE)
-    expected = (
-        f"lstm-ticks, performer-ticks learned from feature set 0123456789ab, the code makes {present}: "
-        "train anew with `foreshock train`, or go back to the features or the bundles that fit"
-    )
-    with pytest.raises(StateError) as error:
-        require_features(learned_from(names, "0123456789ab"), CATALOGUE)
-    assert str(error.value) == expected
+    networks = learned_from(names, CATALOGUE.subset(names).feature_set_id)
+    assert misfit(networks, CATALOGUE.versions) == ""
+    assert misfit(networks, CATALOGUE.versions | {"another_5m": "1-abc"}) == ""
+    reason = misfit(networks, CATALOGUE.versions | {names[1]: "2-abc"})
+    assert reason.startswith(f"the networks learned from features {networks.feature_set_id}, the rows hold ")
 
 
-def test_networks_that_need_a_feature_which_is_gone_are_refused():
-    with pytest.raises(StateError, match=r"feature 'gone_5m': there is .*; train anew with `foreshock train`"):
-        require_features(learned_from(("gone_5m",), "0123456789ab"), CATALOGUE)
+def test_networks_do_not_fit_rows_without_a_feature():
+    reason = misfit(learned_from(("gone_5m",), "0123456789ab"), CATALOGUE.versions)
+    assert reason == "the rows have no gone_5m, which the networks read: train anew"
 
 
 def test_without_networks_features_may_be_anything():
-    require_features(persistence("ticks", SECOND_NS), Catalogue((), (), ()))
+    assert misfit(persistence("ticks", SECOND_NS), {}) == ""
 
 
-def test_infer_refuses_to_start_with_networks_that_do_not_fit(monkeypatch):
+@pytest.mark.parametrize(("learned", "asks"), [("0123456789ab", False), ("", True)])
+def test_rows_that_the_networks_cannot_read_get_fallbacks_with_the_reason(monkeypatch, learned, asks):
     names = tuple(CATALOGUE.versions)[:3]
-    monkeypatch.setattr(stage, "read_models", lambda *_, **__: learned_from(names, "0123456789ab"))
-    with pytest.raises(StateError, match="learned from feature set 0123456789ab"):
-        asyncio.run(stage.InferStage().started(SimpleNamespace(settings=Settings(), metrics=Metrics())))
+    rows = Announcement(border_ns=0, feature_set_id="abcabcabcabc", features=CATALOGUE.versions)
+    monkeypatch.setattr(stage, "announcements", lambda _: [rows])
+    infer = stage.InferStage()
+    infer._outlet = SimpleNamespace(settings=Settings())
+    infer._models = learned_from(names, learned or CATALOGUE.subset(names).feature_set_id)
+    message = SimpleNamespace(headers={"row_id": b"0@1/rules/abcabcabcabc"})
+    asyncio.run(infer._compare(message))
+    assert (infer._misfits["abcabcabcabc"] == "") is asks
