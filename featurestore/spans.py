@@ -79,10 +79,14 @@ class EventState(NamedTuple):
 
 
 class RowState(NamedTuple):
-    """What is known of a partition's rows after a span; `tiles` are those that still wait for market parts."""
+    """What is known of a partition's rows after a span.
+
+    `tiles` still wait for market parts; `parts` came before the partition's own first tiles.
+    """
 
     blob: bytes | None = None
     tiles: pa.Table | None = None
+    parts: tuple[bytes, ...] = ()
 
 
 class _EventEngine(PartitionEngine):
@@ -154,19 +158,23 @@ def tell_parts(job: Job, blob: bytes | None, span: TileSpan) -> tuple[bytes | No
     return engine.checkpoint().blob, parts
 
 
-def make_rows(job: Job, state: RowState, span: TileSpan, parts: Sequence[bytes]) -> tuple[RowState, list[Output]]:
+def make_rows(
+    job: Job, state: RowState, span: TileSpan | None, parts: Sequence[bytes]
+) -> tuple[RowState, list[Output]]:
     """Return the row messages of a span; `parts` are those of all partitions, of each in order."""
+    if span is None:
+        return state._replace(parts=(*state.parts, *parts)), []
     engine = StoredTilesEngine(
         job.partition, job.rules, stored_catalogue(job.catalogue()), job.announcements, blob=state.blob
     )
     tables = [table for table in (state.tiles, span.table) if table is not None]
-    span = TileSpan(pa.concat_tables(tables) if tables else None, span.border_ns, span.first_row_ns)
-    _fed(engine, span)
-    for part in parts:
+    tiles = pa.concat_tables(tables) if tables else None
+    _fed(engine, TileSpan(tiles, span.border_ns, span.first_row_ns))
+    for part in (*state.parts, *parts):
         engine.tell(part)
     rows = [output for output in _advanced(engine) if output.topic != MARKET_STATE]
-    waiting = None if span.table is None else from_border(span.table, engine.closed_ns or 0)
-    return RowState(engine.checkpoint().blob, waiting or None), rows
+    waiting = None if tiles is None else from_border(tiles, engine.closed_ns or 0)
+    return RowState(engine.checkpoint().blob, waiting if waiting else None), rows
 
 
 def _fed(engine: StoredTilesEngine, span: TileSpan) -> StoredTilesEngine:

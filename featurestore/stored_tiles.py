@@ -21,17 +21,22 @@ from featurestore.announced import announcement_of
 from featurestore.catalogue import Catalogue
 from featurestore.engine import PartitionEngine
 from featurestore.layout import HOMES, Home
+from featurestore.levels import list_fields
 from featurestore.spaces import RECORDS
 from featurestore.specs import BORDER_S, Array, FeatureSpec, TileSpec
 from featurestore.tiler import Tiler
-from schemas import EVENTS, Rules, StateError, base_asset, partition_of
+from schemas import EVENTS, Depth, Rules, StateError, base_asset, partition_of
 from schemas.batches import PROGRESS, Progress, event_schema, message_headers
 from schemas.forecasts import Announcement
 from schemas.instruments import ANY_ASSET
 from schemas.topics import EVENT_TOPICS, FED_BY, MARKET_STATE
 
+BOOK_GAP = "book_gap"
+"""The column that says whether a book was unknown: 1 within the tile, 3 at its end too, 0 never."""
+
 _FIELD = "tile."
 """Before a quantity's name it is the field of the event that stands for the tile."""
+_FIXED = ("instrument_id", "tile_start_ns", *(f"last_{record}_ns" for record in EVENTS), BOOK_GAP)
 
 
 class TileSpan(msgspec.Struct, frozen=True):
@@ -59,7 +64,7 @@ def tile_schema(names: Iterable[str]) -> pa.Schema:
     """Return the columns of a table of tiles with these quantities."""
     fields = [pa.field("instrument_id", pa.string(), nullable=False), pa.field("tile_start_ns", pa.int64())]
     fields += [pa.field(last_column(record), pa.int64()) for record in EVENTS]
-    return pa.schema([*fields, *(pa.field(name, pa.float64()) for name in names)])
+    return pa.schema([*fields, *(pa.field(name, pa.float64()) for name in (BOOK_GAP, *names))])
 
 
 def closed_tiles(tiler: Tiler, start: int, stop: int, rules: Rules, homes: Sequence[Home] = HOMES) -> pa.Table:
@@ -69,7 +74,7 @@ def closed_tiles(tiler: Tiler, start: int, stop: int, rules: Rules, homes: Seque
     the tile, or where it is not known; nothing is carried. `last_<record>_ns` is the time of the
     tile's last event, null where there was none.
     """
-    schema = tile_schema(sorted(tiler.layout.series))
+    schema = tile_schema(sorted(name for name in tiler.layout.series if name != BOOK_GAP))
     tables = [_tiles_of(tiler, home, start, stop, rules.tile_interval_ns, schema) for home in homes]
     return pa.concat_tables(tables).sort_by([("instrument_id", "ascending"), ("tile_start_ns", "ascending")])
 
@@ -113,8 +118,8 @@ def from_border(table: pa.Table, border_ns: int) -> pa.Table:
 
 def event_catalogue(catalogue: Catalogue) -> Catalogue:
     """Return a catalogue that makes every tile, and nothing of it: no carried values, no derived tiles."""
-    tiles = tuple(replace(spec, carry_ns=0) for spec in catalogue.tiles)
-    features = tuple(_unknown(spec.name, (spec.name,)) for spec in tile_columns(catalogue).values())
+    tiles = (*(replace(spec, carry_ns=0) for spec in catalogue.tiles), _BOOK_GAPS)
+    features = tuple(_unknown(spec.name, (spec.name,)) for spec in sorted(tiles, key=lambda spec: spec.name))
     return Catalogue(tiles=tiles, derived=(), features=features, fields=catalogue.fields)
 
 
@@ -159,6 +164,22 @@ def _first(values: Any) -> Any:
 
 def _unknown(name: str, inputs: tuple[str, ...]) -> FeatureSpec:
     return FeatureSpec(name=name, quantity=name, window_ns=0, inputs=inputs, function=_nan, plain=_nan, version="1")
+
+
+def _book_gap(bid_price: Any, ask_price: Any, bid_size: Any, ask_size: Any) -> Any:
+    # A depth event without levels: all that its lists hold is not a number.
+    gap = (bid_price != bid_price) * (ask_price != ask_price) * (bid_size != bid_size) * (ask_size != ask_size) * 1.0  # noqa: PLR0124
+    return 2.0 * gap[-1] + 1.0 * gap.max()
+
+
+_BOOK_GAPS = TileSpec(
+    name=BOOK_GAP,
+    record=Depth.record,
+    inputs=("bid_price_1", "ask_price_1", "bid_size_1", "ask_size_1"),
+    function=_book_gap,
+    version="1",
+    on_segments=True,
+)
 
 
 def _nan(*windows: Array) -> Array:
@@ -214,7 +235,7 @@ def _events(record: str, tiles: pa.Table) -> pa.RecordBatch:
     """Return one event for each tile, with the tile's quantities as fields."""
     count = len(tiles)
     schema = event_schema(record)
-    numbers: dict[str, Any] = {
+    fixed: dict[str, Any] = {
         "instrument_id": tiles.column("instrument_id").combine_chunks(),
         "venue": [""] * count,
         "id": [""] * count,
@@ -222,12 +243,33 @@ def _events(record: str, tiles: pa.Table) -> pa.RecordBatch:
         "tile_time_ns": tiles.column(last_column(record)).combine_chunks(),
     }
     for name in ("raw_partition", "raw_offset", "raw_index"):
-        numbers[name] = np.zeros(count, np.int64)
-    columns = {name: _typed(values, schema.field(name).type) for name, values in numbers.items()}
-    for name in tiles.column_names[tiles.column_names.index(last_column(next(reversed(EVENTS)))) + 1 :]:
-        values = tiles.column(name).to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
-        columns[_FIELD + name] = pa.array(values)
-    return pa.record_batch(columns)
+        fixed[name] = np.zeros(count, np.int64)
+    columns = {name: _typed(values, schema.field(name).type) for name, values in fixed.items()}
+    for name in tiles.column_names:
+        if name not in _FIXED:
+            columns[_FIELD + name] = pa.array(_numbers(tiles, name))
+    batch = pa.record_batch(columns)
+    return _with_books(batch, _numbers(tiles, BOOK_GAP)) if record == Depth.record else batch
+
+
+def _with_books(events: pa.RecordBatch, gaps: Array) -> pa.RecordBatch:
+    """Return depth events with and without levels, so that books are known where those of the tiles were.
+
+    Where a book was known again at the end of its tile, an event without levels comes before.
+    """
+    again = np.flatnonzero(gaps == 1)
+    both = pa.concat_batches([events.take(pa.array(again)), events])
+    empty = np.concatenate([np.ones(len(again), np.bool_), gaps > 1])
+    index = pa.array(np.concatenate([np.zeros(len(again)), np.ones(len(gaps))]).astype(np.int32))
+    columns = dict(zip(both.schema.names, both.columns, strict=True)) | {"raw_index": index}
+    levels = pa.array([[] if without else [1.0] for without in empty], pa.list_(pa.float64()))
+    return pa.record_batch({**columns, **dict.fromkeys(list_fields(Depth), levels)})
+
+
+def _numbers(tiles: pa.Table, name: str) -> Array:
+    """Return a column of quantities, NaN where it is null."""
+    values = tiles.column(name).to_numpy(zero_copy_only=False)
+    return np.asarray(values, np.float64)
 
 
 def _typed(values: Any, kind: pa.DataType) -> pa.Array:
