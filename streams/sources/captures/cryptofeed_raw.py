@@ -26,6 +26,9 @@ _SOURCES = {
 }
 """Venues that send Binance's combined stream, and their names here."""
 
+_STREAMS = {"wss://stream.bybit.com/v5/public/spot": "bybit-spot"}
+"""Addresses of streams whose frames do not say of which market they are, and their sources."""
+
 _READ_LINES = {"recv", "http"}
 _OTHER_LINES = {"header", "connect", "send"}
 """What a venue did not send: passed over."""
@@ -45,6 +48,7 @@ class _Line(msgspec.Struct):
     data: str = ""
     b64: str = ""
     url: str = ""
+    addr: str = ""
 
 
 _HEADER = msgspec.json.Decoder(_Header)
@@ -66,11 +70,14 @@ def recognise(path: Path) -> Capture | None:
 def _read(path: Path, source: str, frames: str) -> Iterator[RawMessage]:
     # The recorder wrote its connections one after another, so their lines are put in order here.
     # A capture of this kind is half a minute long: it fits in memory.
-    sent = sorted((line for _, line in _lines(path) if line.t in _READ_LINES), key=lambda line: line.ts)
+    read = [line for _, line in _lines(path)]
+    sources = {line.conn: _STREAMS.get(line.addr, source) for line in read if line.t == "connect"}
+    sent = sorted((line for line in read if line.t in _READ_LINES), key=lambda line: line.ts)
     stream = next((line.conn for line in sent if line.t == "recv"), "")
     for line in sent:
-        key = f"{source}/{line.conn if line.t == 'recv' else stream}".encode()
-        yield RawMessage(RAW_EXCHANGE, key, _value(line), source, frames, round(line.ts * 1e6) * 1_000)
+        connection = line.conn if line.t == "recv" else stream
+        key, of = f"{source}/{connection}".encode(), sources.get(connection, source)
+        yield RawMessage(RAW_EXCHANGE, key, _value(line), of, frames, round(line.ts * 1e6) * 1_000)
 
 
 def _value(line: _Line) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 
 from schemas import Bar, DecodeError, Flow, ForeshockError, LeftOut, Score
 from streams import formats as package
-from streams.formats import bars, ethereum_etl, formats, posts, venue_websocket
+from streams.formats import bars, ethereum_etl, formats, posts
 from streams.formats.assets_in_text import assets_in
 
 BAR = {
@@ -229,12 +229,6 @@ def test_a_hostile_post_costs_little_time():
 )
 def test_assets_in_text(text, assets):
     assert assets_in(text) == assets
-
-
-def test_frames_of_venues_that_are_not_read_are_counted():
-    assert venue_websocket.decode(b"\x1f\x8b...", "huobi") == LeftOut("venue-not-read")
-    with pytest.raises(DecodeError, match="expected 1 to 8388608 bytes, got 0"):
-        venue_websocket.decode(b"", "huobi")
 
 
 def test_every_format_that_captures_are_replayed_in_is_known(captures):
