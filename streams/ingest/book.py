@@ -60,10 +60,10 @@ def without_texts(reading: Reading, heard_ns: int) -> Reading:
 
 
 class Side:
-    """One side of a book.
+    """One side of a book: sizes by price, and the prices in order.
 
-    Levels are held by key: the price times `sign` (+1 bids, -1 asks), so that the best key is the
-    greatest and stands last, where a sorted list takes and loses members cheaply.
+    The order is of keys, prices times `sign` (+1 bids, -1 asks): the best key is the greatest and
+    stands last, where a sorted list takes and loses members cheaply.
     """
 
     __slots__ = ("keys", "known_from", "sign", "sizes", "texts")
@@ -78,12 +78,13 @@ class Side:
         self.sizes: dict[float, float] = {}
         self.texts: dict[float, TextLevel] = {}
         self.known_from = -math.inf
+        """The worst key that is known; levels may exist behind it."""
 
     def load(self, levels: Sequence[NumberLevel], written: Levels, limit: int) -> None:
         """Take the levels of a snapshot of at most `limit` a side (0: of all)."""
         sign = self.sign
-        self.sizes = {sign * price: size for price, size in levels if size}
-        self.keys = sorted(self.sizes)
+        self.sizes = {price: size for price, size in levels if size}
+        self.keys = sorted(sign * price for price in self.sizes)
         self.texts = {}
         self._write(levels, written)
         self.known_from = self.keys[0] if limit and len(self.keys) >= limit else -math.inf
@@ -93,14 +94,13 @@ class Side:
         """Set the sizes of levels, size 0 removes one."""
         sign, keys, sizes = self.sign, self.keys, self.sizes
         for price, size in levels:
-            key = sign * price
             if size:
-                if key not in sizes:
-                    insort(keys, key)
-                sizes[key] = size
-            elif key in sizes:
-                del sizes[key]
-                del keys[bisect_left(keys, key)]
+                if price not in sizes:
+                    insort(keys, sign * price)
+                sizes[price] = size
+            elif price in sizes:
+                del sizes[price]
+                del keys[bisect_left(keys, sign * price)]
         if self.texts or levels is not written:
             self._write(levels, written)
         if len(keys) > MAX_LEVELS:
@@ -110,14 +110,13 @@ class Side:
         """Keep the texts of levels that came as texts."""
         if levels is written:
             for price, _ in levels:
-                self.texts.pop(self.sign * price, None)
+                self.texts.pop(price, None)
             return
         for (price, size), text in zip(levels, cast("Sequence[TextLevel]", written), strict=True):
-            key = self.sign * price
             if size:
-                self.texts[key] = (text[0], text[1])
+                self.texts[price] = (text[0], text[1])
             else:
-                self.texts.pop(key, None)
+                self.texts.pop(price, None)
 
     def truncate(self, depth: int, *, forget: bool = False) -> None:
         """Drop the levels behind the best `depth`; `forget`: they exist, and are not known any more."""
@@ -126,8 +125,8 @@ class Side:
             return
         del self.keys[: len(dropped)]
         for key in dropped:
-            del self.sizes[key]
-            self.texts.pop(key, None)
+            del self.sizes[self.sign * key]
+            self.texts.pop(self.sign * key, None)
         if forget:
             self.known_from = max(self.known_from, self.keys[0])
 
@@ -137,14 +136,18 @@ class Side:
 
     def best(self, count: int) -> list[NumberLevel]:
         """Return price and size of up to `count` known levels, the best first."""
-        sign, sizes, known_from = self.sign, self.sizes, self.known_from
-        return [(sign * key, sizes[key]) for key in self.keys[: -count - 1 : -1] if key >= known_from]
+        sizes = self.sizes
+        return [(price, sizes[price]) for price in self._best_prices(count)]
 
     def written(self, count: int) -> list[TextLevel] | list[NumberLevel]:
-        """Return up to `count` levels as the format gave them, the best first."""
+        """Return up to `count` known levels as the format gave them, the best first."""
         if not self.texts:
             return self.best(count)
-        return [self.texts[key] for key in self.keys[: -count - 1 : -1] if key in self.texts]
+        return [self.texts[price] for price in self._best_prices(count) if price in self.texts]
+
+    def _best_prices(self, count: int) -> list[float]:
+        sign, known_from = self.sign, self.known_from
+        return [sign * key for key in self.keys[: -count - 1 : -1] if key >= known_from]
 
 
 class Book:

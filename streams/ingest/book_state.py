@@ -90,10 +90,10 @@ def unpack(state: BookState) -> Book:
 
 def _pack_side(side: Side) -> SideState:
     known_from = side.known_from if side.known_from > -np.inf else None
-    levels = [(side.sign * key, side.sizes[key]) for key in side.keys]
-    if len(side.texts) < len(levels) or not levels:
-        return SideState(_bytes(levels), known_from=known_from)
-    return SideState(b"", "\n".join(text for key in side.keys for text in side.texts[key]), known_from)
+    prices = [side.sign * key for key in side.keys]
+    if len(side.texts) < len(prices) or not prices:
+        return SideState(_bytes([(price, side.sizes[price]) for price in prices]), known_from=known_from)
+    return SideState(b"", "\n".join(text for price in prices for text in side.texts[price]), known_from)
 
 
 def _unpack_side(side: Side, state: SideState) -> None:

@@ -207,8 +207,8 @@ class Books:
         bids, asks = book.bids, book.asks
         if not (bids.keys and asks.keys):
             return None
-        bid, ask = bids.keys[-1], asks.keys[-1]
-        best = (bid, bids.sizes[bid], -ask, asks.sizes[ask])
+        bid, ask = bids.keys[-1], -asks.keys[-1]
+        best = (bid, bids.sizes[bid], ask, asks.sizes[ask])
         if best == book.quoted:
             return None
         book.quoted = best
