@@ -1,4 +1,4 @@
-"""Books as they stand in a checkpoint: levels as float64 bytes, texts only where checksums need them."""
+"""Books as they stand in a checkpoint: small, and read back bit for bit."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,7 @@ import numpy as np
 from schemas import DecodeError, StateError
 from streams.formats.book import BookChange, NumberLevel, TextLevel
 from streams.ingest.book import Book, Reading, Side, Standing, read_change
+from streams.ingest.decimals import pack_decimals, unpack_decimals
 
 
 class SideState(msgspec.Struct, frozen=True, array_like=True):
@@ -144,12 +145,13 @@ def _unpack_waiting(waiting: WaitingState, state: BookState) -> Reading:
 
 
 def _bytes(levels: Sequence[NumberLevel]) -> bytes:
-    """Return levels as the first bytes of all numbers, then their second bytes, ...: they compress to half so."""
-    numbers = np.array(levels, dtype="<f8").reshape(-1)
-    return numbers.view(np.uint8).reshape(-1, 8).T.tobytes()
+    """Return the prices, as steps from one to the next, and behind them the sizes."""
+    numbers = np.array(levels, dtype=np.float64).reshape(-1, 2)
+    prices = pack_decimals(numbers[:, 0], steps=True)
+    return len(prices).to_bytes(4) + prices + pack_decimals(numbers[:, 1])
 
 
 def _levels(packed: bytes) -> list[NumberLevel]:
-    planes = np.frombuffer(packed, dtype=np.uint8).reshape(8, -1)
-    numbers = np.ascontiguousarray(planes.T).view("<f8").reshape(-1, 2)
-    return [(price, size) for price, size in numbers.tolist()]
+    end = 4 + int.from_bytes(packed[:4])
+    prices = unpack_decimals(packed[4:end], steps=True).tolist()
+    return list(zip(prices, unpack_decimals(packed[end:]).tolist(), strict=True))
