@@ -25,7 +25,13 @@ class _Told(msgspec.Struct, frozen=True, gc=False):
 _TOLD = msgspec.json.Decoder(_Told)
 _LIST = msgspec.json.Decoder(Annotated[list[msgspec.Raw], Meta(min_length=2, max_length=6)])
 _NUMBER = msgspec.json.Decoder(Number)
-_EVENTS = frozenset({"info", "conf", "subscribed", "unsubscribed", "pong", "error", "auth"})
+_EVENTS = {
+    **dict.fromkeys(("subscribed", "unsubscribed"), "subscription"),
+    **dict.fromkeys(("info", "conf", "auth"), "notice"),
+    "pong": "heartbeat",
+    "error": "error",
+}
+"""Events, and how they are counted."""
 
 
 def decode(value: bytes, source: str) -> LeftOut:  # noqa: ARG001 - the format is of one venue
@@ -36,7 +42,7 @@ def decode(value: bytes, source: str) -> LeftOut:  # noqa: ARG001 - the format i
         event = read(_TOLD, value).event
         if event not in _EVENTS:
             raise DecodeError(f"expected an event of Bitfinex, got {shown(event)}", path="$.event")
-        return LeftOut(event)
+        return LeftOut(_EVENTS[event])
     number, data, *_ = read(_LIST, value)
     read(_NUMBER, number)
     return LeftOut("heartbeat" if bytes(data) == b'"hb"' else "channel-number-alone")

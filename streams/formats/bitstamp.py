@@ -57,10 +57,14 @@ _TRADE = msgspec.json.Decoder(_Trade, strict=False)
 _BEST_LEVELS = 100
 """What `order_book` holds of a side, whole each time."""
 _LEFT_OUT = frozenset({"live_orders", "detail_order_book"})
-_CONTROL = frozenset(
-    f"bts:{name}"
-    for name in ("subscription_succeeded", "unsubscription_succeeded", "request_reconnect", "heartbeat", "error")
-)
+_CONTROL = {
+    "bts:subscription_succeeded": "subscription",
+    "bts:unsubscription_succeeded": "subscription",
+    "bts:request_reconnect": "notice",
+    "bts:heartbeat": "heartbeat",
+    "bts:error": "error",
+}
+"""Events of the connection, and how they are counted."""
 
 
 def decode(value: bytes, source: str) -> _Made:  # noqa: ARG001 - the format is of one venue
@@ -70,7 +74,7 @@ def decode(value: bytes, source: str) -> _Made:  # noqa: ARG001 - the format is 
         return _answer(answer)
     frame = read(_FRAME, value)
     if frame.event in _CONTROL:
-        return LeftOut(frame.event.removeprefix("bts:"))
+        return LeftOut(_CONTROL[frame.event])
     channel, _, pair = frame.channel.rpartition("_")
     if channel in _LEFT_OUT:
         return LeftOut(channel)

@@ -109,7 +109,12 @@ class _Candle(msgspec.Struct, frozen=True, gc=False):
 
 
 _FRAME = msgspec.json.Decoder(_Frame)
-_OPERATIONS = frozenset({"subscribe", "unsubscribe", "ping", "pong", "auth"})
+_OPERATIONS = {
+    **dict.fromkeys(("subscribe", "unsubscribe"), "subscription"),
+    **dict.fromkeys(("ping", "pong"), "heartbeat"),
+    "auth": "notice",
+}
+"""Answers, and how they are counted."""
 _LEFT_OUT = frozenset({"tickers_lt", "kline_lt", "lt", "liquidation", "insurance", "adlAlert", "priceLimit"})
 """Leveraged tokens, notices, and the stream of one liquidation a second that `allLiquidation` replaced."""
 
@@ -122,7 +127,7 @@ def decode(value: bytes, source: str) -> _Made:
         raise DecodeError(f"expected one of {', '.join(SOURCES)}, got {shown(source)}", path="headers.source")
     frame = read(_FRAME, value)
     if frame.op in _OPERATIONS and not frame.topic:
-        return LeftOut(frame.op)
+        return LeftOut(_OPERATIONS[frame.op])
     parts = frame.topic.split(".")
     if parts[0] in _LEFT_OUT:
         return LeftOut(parts[0])

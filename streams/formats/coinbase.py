@@ -48,6 +48,9 @@ class _Trade(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Trades(msgspec.Struct, frozen=True, gc=False):
+    """Trades; a snapshot holds those from before the subscription."""
+
+    type: Literal["snapshot", "update"]
     trades: list[_Trade]
 
 
@@ -79,7 +82,8 @@ class _Book(msgspec.Struct, frozen=True, gc=False):
 
 
 _FRAME = msgspec.json.Decoder(_Frame)
-_LEFT_OUT = frozenset({"candles", "heartbeats", "subscriptions", "status"})
+_LEFT_OUT = {"candles": "candle", "heartbeats": "heartbeat", "subscriptions": "subscription", "status": "status"}
+"""Channels that are not read, and how they are counted."""
 
 
 def decode(value: bytes, source: str) -> _Made:  # noqa: ARG001 - the format is of one venue
@@ -88,7 +92,7 @@ def decode(value: bytes, source: str) -> _Made:  # noqa: ARG001 - the format is 
         return LeftOut("instrument-list")
     frame = read(_FRAME, value)
     if frame.channel in _LEFT_OUT:
-        return LeftOut(frame.channel)
+        return LeftOut(_LEFT_OUT[frame.channel])
     if not frame.channel and frame.type == "error":
         return LeftOut("error")
     reader = _READERS.get(frame.channel)
@@ -99,7 +103,10 @@ def decode(value: bytes, source: str) -> _Made:  # noqa: ARG001 - the format is 
 
 
 def _trades(events: list[_Trades], _frame: _Frame) -> _Made:
-    named = [(trade, _instrument(trade.product_id)) for event in events for trade in event.trades]
+    updates = [event for event in events if event.type == "update"]
+    if events and not updates:
+        return LeftOut("trade-history")
+    named = [(trade, _instrument(trade.product_id)) for event in updates for trade in event.trades]
     made: list[Event | BookChange] = [
         Trade(
             instrument_id=instrument_id,

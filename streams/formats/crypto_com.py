@@ -77,8 +77,18 @@ class _Book(msgspec.Struct, frozen=True, gc=False):
 
 
 _FRAME = msgspec.json.Decoder(_Frame)
-_CONTROL = frozenset({"subscribe", "unsubscribe", "public/heartbeat", "public/auth"})
-_LEFT_OUT = frozenset({"candlestick", "book.update", "mark", "index", "settlement", "funding", "estimatedfunding"})
+_CONTROL = {
+    **dict.fromkeys(("subscribe", "unsubscribe"), "subscription"),
+    "public/heartbeat": "heartbeat",
+    "public/auth": "notice",
+}
+"""Methods of the connection, and how they are counted."""
+_LEFT_OUT = {
+    "candlestick": "candle",
+    "book.update": "book-update",
+    **dict.fromkeys(("mark", "index", "settlement", "funding", "estimatedfunding"), "contracts"),
+}
+"""Channels that are not read, and how they are counted."""
 
 
 def decode(value: bytes, source: str) -> _Made:  # noqa: ARG001 - the format is of one venue
@@ -90,9 +100,9 @@ def decode(value: bytes, source: str) -> _Made:  # noqa: ARG001 - the format is 
     if result is None:
         if frame.method not in _CONTROL:
             raise DecodeError(f"expected a method of Crypto.com, got {shown(frame.method)}", path="$.method")
-        return LeftOut(frame.method.removeprefix("public/"))
+        return LeftOut(_CONTROL[frame.method])
     if result.channel in _LEFT_OUT:
-        return LeftOut(result.channel)
+        return LeftOut(_LEFT_OUT[result.channel])
     reader = _READERS.get(result.channel)
     if reader is None:
         raise DecodeError(f"expected a channel of Crypto.com, got {shown(result.channel)}", path="$.result.channel")

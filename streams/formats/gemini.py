@@ -51,18 +51,18 @@ class _Trade(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Levels(msgspec.Struct, frozen=True, gc=False):
-    """Changes of a book; with `trades`, the last ones, it is the whole book."""
+    """Changes of a book. With `trades`, those from before the subscription, it is the whole book."""
 
     symbol: Name
     changes: Annotated[list[_Change], Meta(max_length=2 * MAX_LEVELS)]
-    trades: list[_Trade] | None = None
+    trades: list[msgspec.Raw] | None = None
 
 
 _FRAME = msgspec.json.Decoder(_Frame)
 _TRADE = msgspec.json.Decoder(_Trade, strict=False)
 _LEVELS = msgspec.json.Decoder(_Levels, strict=False)
-_LEFT_OUT = ("heartbeat", "auction", "candles", "subscription_ack", "top_of_book")
-"""Beginnings of the types that are left out: `candles_1m_updates`, `auction_indicative`."""
+_LEFT_OUT = {"heartbeat": "heartbeat", "auction": "auction", "candles": "candle", "subscription": "subscription"}
+"""Beginnings of types that are not read (`candles_1m_updates`), and how they are counted."""
 
 
 def decode(value: bytes, source: str) -> _Made:  # noqa: ARG001 - the format is of one venue
@@ -74,24 +74,25 @@ def decode(value: bytes, source: str) -> _Made:  # noqa: ARG001 - the format is 
         return _levels(read(_LEVELS, value))
     if frame.type == "trade":
         return [_trade(read(_TRADE, value))]
-    for beginning in _LEFT_OUT:
+    for beginning, kind in _LEFT_OUT.items():
         if frame.type.startswith(beginning):
-            return LeftOut(beginning)
+            return LeftOut(kind)
     if not frame.type and frame.result == "error":
         return LeftOut("error")
     raise DecodeError(f"expected a frame of Gemini, got {shown(frame.type)}", path="$.type")
 
 
 def _levels(levels: _Levels) -> _Made:
-    change = BookChange(
-        instrument_id=_instrument(levels.symbol),
-        venue=_VENUE,
-        event_time_ns=0,
-        bids=_side(levels.changes, "buy"),
-        asks=_side(levels.changes, "sell"),
-        snapshot=levels.trades is not None,
-    )
-    return [change, *map(_trade, levels.trades or ())]
+    return [
+        BookChange(
+            instrument_id=_instrument(levels.symbol),
+            venue=_VENUE,
+            event_time_ns=0,
+            bids=_side(levels.changes, "buy"),
+            asks=_side(levels.changes, "sell"),
+            snapshot=levels.trades is not None,
+        )
+    ]
 
 
 def _side(changes: list[_Change], side: str) -> list[NumberLevel]:

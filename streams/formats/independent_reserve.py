@@ -47,7 +47,8 @@ class _Trade(msgspec.Struct, frozen=True, gc=False):
 
 _FRAME = msgspec.json.Decoder(_Frame)
 _TRADE = msgspec.json.Decoder(_Trade)
-_CONTROL = frozenset({"Subscriptions", "Heartbeat", "Error", "Unsubscribe"})
+_CONTROL = {"Subscriptions": "subscription", "Heartbeat": "heartbeat", "Error": "error"}
+"""Events of the connection, and how they are counted."""
 _ORDERS = frozenset({"NewOrder", "OrderChanged", "OrderCanceled"})
 
 
@@ -58,7 +59,7 @@ def decode(value: bytes, source: str) -> _Made:  # noqa: ARG001 - the format is 
         return _answer(answer)
     frame = read(_FRAME, value)
     if frame.Event in _CONTROL:
-        return LeftOut(frame.Event.lower())
+        return LeftOut(_CONTROL[frame.Event])
     if frame.Event in _ORDERS:
         return LeftOut("single-orders")
     if frame.Event != "Trade" or frame.Time is None:

@@ -32,7 +32,14 @@ _Short = Annotated[str, Meta(max_length=64)]
 _PART = re.compile(r"[A-Z0-9]{1,20}")
 _ASSETS = {"XBT": "BTC", "XDG": "DOGE"}
 """Kraken's names of assets that the others call otherwise."""
-_LEFT_OUT = frozenset({"heartbeat", "systemStatus", "subscriptionStatus", "pong", "error"})
+_LEFT_OUT = {
+    "heartbeat": "heartbeat",
+    "pong": "heartbeat",
+    "systemStatus": "status",
+    "subscriptionStatus": "subscription",
+    "error": "error",
+}
+"""Events, and how they are counted."""
 
 
 class _Told(msgspec.Struct, frozen=True, gc=False):
@@ -107,7 +114,7 @@ def decode(value: bytes, source: str) -> _Made:  # noqa: ARG001 - the format is 
         event = read(_TOLD, value).event
         if event not in _LEFT_OUT:
             raise DecodeError(f"expected an event of Kraken, got {shown(event)}", path="$.event")
-        return LeftOut(event)
+        return LeftOut(_LEFT_OUT[event])
     _, *parts, channel, pair = read(_LIST, value)
     return _data(parts, read(_TEXT, channel), _instrument(read(_TEXT, pair)))
 
@@ -129,7 +136,7 @@ def _data(parts: list[msgspec.Raw], channel: str, instrument_id: str) -> _Made:
         made = quote(instrument_id, _nanoseconds(spread.time), bid, ask)
         return made if isinstance(made, LeftOut) else [made]
     if name == "ohlc":
-        return LeftOut("ohlc")
+        return LeftOut("candle")
     raise DecodeError(f"expected a channel of Kraken, got {shown(channel)}")
 
 

@@ -49,7 +49,6 @@ _Levels = Annotated[list[_Level], Meta(max_length=MAX_LEVELS)]
 
 
 class _Snapshot(msgspec.Struct, frozen=True, gc=False):
-    timestamp: Milliseconds
     seq: Number
     bids: _Levels
     asks: _Levels
@@ -75,10 +74,6 @@ class _Trade(msgspec.Struct, frozen=True, gc=False):
     price: Positive
 
 
-class _TradeSnapshot(msgspec.Struct, frozen=True, gc=False):
-    trades: list[_Trade]
-
-
 class _LiteTicker(msgspec.Struct, frozen=True, gc=False):
     """Best prices without sizes and time; absent where a side is empty."""
 
@@ -102,12 +97,13 @@ class _Ticker(msgspec.Struct, frozen=True, gc=False):
 
 
 _FRAME = msgspec.json.Decoder(_Frame)
-_EVENTS = frozenset(
-    {
-        *("info", "subscribed", "subscribed_failed", "unsubscribed", "unsubscribed_failed", "error", "alert", "pong"),
-        "challenge",
-    }
-)
+_LEFT_OUT = {
+    **dict.fromkeys(("subscribed", "subscribed_failed", "unsubscribed", "unsubscribed_failed"), "subscription"),
+    **dict.fromkeys(("info", "alert", "challenge"), "notice"),
+    "pong": "heartbeat",
+    "error": "error",
+}
+"""Events, and how they are counted."""
 
 
 def decode(value: bytes, source: str) -> _Made:  # noqa: ARG001 - the format is of one venue
@@ -116,11 +112,11 @@ def decode(value: bytes, source: str) -> _Made:  # noqa: ARG001 - the format is 
         return LeftOut("instrument-list")
     frame = read(_FRAME, value)
     if frame.event:
-        if frame.event not in _EVENTS:
+        if frame.event not in _LEFT_OUT:
             raise DecodeError(f"expected an event of Kraken, got {shown(frame.event)}", path="$.event")
-        return LeftOut(frame.event)
-    if frame.feed == "heartbeat":
-        return LeftOut(frame.feed)
+        return LeftOut(_LEFT_OUT[frame.event])
+    if frame.feed in {"heartbeat", "trade_snapshot"}:
+        return LeftOut("trade-history" if frame.feed == "trade_snapshot" else "heartbeat")
     reader = _READERS.get(frame.feed)
     if reader is None:
         raise DecodeError(f"expected a feed of Kraken, got {shown(frame.feed)}", path="$.feed")
@@ -135,7 +131,8 @@ def _snapshot(snapshot: _Snapshot, instrument_id: str) -> _Made:
         BookChange(
             instrument_id=instrument_id,
             venue=_VENUE,
-            event_time_ns=snapshot.timestamp * _MS,
+            # The time is of the last change, which may be minutes ago: the book is of now.
+            event_time_ns=0,
             bids=[(level.price, level.qty) for level in snapshot.bids],
             asks=[(level.price, level.qty) for level in snapshot.asks],
             snapshot=True,
@@ -194,12 +191,6 @@ def _trade(trade: _Trade, instrument_id: str) -> _Made:
     return made
 
 
-def _trade_snapshot(snapshot: _TradeSnapshot, instrument_id: str) -> _Made:
-    made = [_trade(trade, instrument_id) for trade in snapshot.trades]
-    events = [event for each in made if not isinstance(each, LeftOut) for event in each]
-    return events or LeftOut("no-trades")
-
-
 def _lite_ticker(ticker: _LiteTicker, instrument_id: str) -> _Made:
     made = quote(instrument_id, 0, (ticker.bid, UNKNOWN), (ticker.ask, UNKNOWN))
     return made if isinstance(made, LeftOut) else [made]
@@ -252,7 +243,6 @@ def _reader(
 _READERS = {
     "book_snapshot": _reader(_Snapshot, _snapshot),
     "book": _reader(_Change, _change),
-    "trade_snapshot": _reader(_TradeSnapshot, _trade_snapshot),
     "trade": _reader(_Trade, _trade),
     "ticker_lite": _reader(_LiteTicker, _lite_ticker),
     "ticker": _reader(_Ticker, _ticker),

@@ -69,9 +69,12 @@ class _Frame(msgspec.Struct, frozen=True, gc=False):
 
 
 _FRAME = msgspec.json.Decoder(_Frame)
-_EVENTS = frozenset(
-    {"subscribe", "unsubscribe", "error", "login", "notice", "channel-conn-count", "channel-conn-count-error"}
-)
+_EVENTS = {
+    **dict.fromkeys(("subscribe", "unsubscribe"), "subscription"),
+    **dict.fromkeys(("login", "notice", "channel-conn-count", "channel-conn-count-error"), "notice"),
+    "error": "error",
+}
+"""Events, and how they are counted."""
 _LEFT_OUT = frozenset({"instruments", "status", "index-tickers", "price-limit", "estimated-price", "adl-warning"})
 _OF_MANY = frozenset({"liquidation-orders", "opt-summary"})
 """Channels whose records name their instruments."""
@@ -82,13 +85,13 @@ def decode(value: bytes, source: str) -> _Made:  # noqa: ARG001 - the format is 
     if rest_answer(value) is not None:
         return LeftOut("instrument-list")
     if value == b"pong":
-        return LeftOut("pong")
+        return LeftOut("heartbeat")
     frame = read(_FRAME, value)
     if frame.arg is not None and not frame.event:
         return _data(frame.arg, frame)
     if frame.event not in _EVENTS:
         raise DecodeError(f"expected arg and data, or an event of OKX, got {value[:60]!r}")
-    return LeftOut(frame.event)
+    return LeftOut(_EVENTS[frame.event])
 
 
 def _data(argument: _Argument, frame: _Frame) -> _Made:
