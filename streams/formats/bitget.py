@@ -29,6 +29,7 @@ _MS = 1_000_000
 _Made = list[Event | BookChange] | LeftOut
 _MARKETS = {"sp": "", "mc": "PERP"}
 """`instType`: spot and contracts, to the last part of an instrument's name."""
+_QUOTES = {"sp": ("USDT", "USDC", "BTC", "ETH", "EUR", "BRL", "BGB"), "mc": ("USDT", "USDC", "USD")}
 _PARTIAL = {"books1": 1, "books5": 5, "books15": 15}
 
 
@@ -90,7 +91,7 @@ def decode(value: bytes, source: str) -> _Made:  # noqa: ARG001 - the format is 
         raise DecodeError(f"expected {' or '.join(_MARKETS)}, got {shown(market)}", path="$.arg.instType")
     if frame.action not in {"snapshot", "update"}:
         raise DecodeError(f"expected snapshot or update, got {shown(frame.action)}", path="$.action")
-    instrument_id = of_word(_VENUE, frame.arg.instId, _MARKETS[market])
+    instrument_id = of_word(_VENUE, frame.arg.instId, _QUOTES[market], _MARKETS[market])
     build = _build(channel)
     if build is None:
         raise DecodeError(f"expected a channel of Bitget, got {shown(channel)}", path="$.arg.channel")

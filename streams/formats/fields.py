@@ -52,7 +52,7 @@ def read(decoder: "msgspec.json.Decoder[_Record]", value: bytes) -> _Record:
     except RecursionError:
         raise DecodeError("expected a frame, got one nested too deeply to read") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise DecodeError(f"expected JSON, got {value[:40]!r}: {error}") from None
+        raise DecodeError(f"expected JSON, got {bytes(value)[:40]!r}: {error}") from None
 
 
 def _explained(message: str, value: bytes) -> DecodeError:

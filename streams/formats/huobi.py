@@ -26,6 +26,7 @@ FORMAT = "huobi-websocket"
 _VENUE = "huobi"
 _MS = 1_000_000
 _DEPTH = 150
+_QUOTES = ("USDT", "USDC", "USDD", "HUSD", "BTC", "ETH", "TRX", "HT")
 _Made = list[Event | BookChange] | LeftOut
 _UNREAD = {
     "kline": "candle",  # it does not say whether it is closed
@@ -113,7 +114,7 @@ def decode(value: bytes, source: str) -> _Made:  # noqa: ARG001 - the format is 
     if reader is None:
         raise DecodeError(f"expected a channel of Huobi's spot market, got {shown(frame.ch)}", path="$.ch")
     decoder, build = reader
-    return build(read(decoder, frame.tick), of_word(_VENUE, symbol.upper()), frame)
+    return build(read(decoder, frame.tick), of_word(_VENUE, symbol.upper(), _QUOTES), frame)
 
 
 def _control(frame: _Frame) -> str:
@@ -131,7 +132,7 @@ def _asked(frame: _Frame) -> _Made:
     symbol, _, channel = rest.partition(".")
     if market != "market" or not channel.startswith("mbp."):
         return LeftOut("answer")
-    return _book(read(_CHANGES, frame.data), of_word(_VENUE, symbol.upper()), frame)
+    return _book(read(_CHANGES, frame.data), of_word(_VENUE, symbol.upper(), _QUOTES), frame)
 
 
 def _trades(trades: _Trades, instrument_id: str, _frame: _Frame) -> _Made:

@@ -135,8 +135,8 @@ def _data(frame: _Frame) -> _Made:
 @lru_cache(maxsize=4_096)
 def _market(symbol: str) -> Market | None:
     if symbol.startswith("s"):
-        return Market(of_word(_VENUE, symbol[1:]), _SPOT_SCALE, _SPOT_SCALE)
-    instrument_id = of_word(_VENUE, symbol, "PERP")
+        return Market(of_word(_VENUE, symbol[1:], ("USDT",)), _SPOT_SCALE, _SPOT_SCALE)
+    instrument_id = of_word(_VENUE, symbol, ("USD",), "PERP")
     if symbol in _INVERSE_USD:
         return Market(instrument_id, _CONTRACT_SCALE, contract_usd=_INVERSE_USD[symbol])
     size = _CONTRACT_SIZES.get(symbol)
