@@ -31,6 +31,10 @@ ALL_WAITING_LEVELS = 500_000
 WAITING_NS = 60_000_000_000
 """Changes that wait longer are dropped: whoever asks for a snapshot has it by then."""
 
+OUTCOMES = ("snapshot", "change", "repeat", "waiting", "not-used")
+"""What may become of a change that finds nothing wrong: taken as a whole book or as a change of one,
+known before, kept for the snapshot to come, or a snapshot that is too old or too short to be of use."""
+
 
 class Books:
     """The books of one raw partition, in its offset order."""
@@ -41,8 +45,9 @@ class Books:
         self._tickers: dict[str, int] = {}
         self._waiting_levels = 0
         self.counts: Counter[tuple[str, str]] = Counter()
-        """What became of changes, by instrument: snapshot, change, repeat, waiting, not-used, each a
-        change; the Problems that were found; depth and quote events. Whoever reads it may empty it."""
+        """By instrument: changes by outcome, Problems that were found, depth and quote events; each
+        change is one outcome or one problem, but for a snapshot that is wrong. Whoever reads it may
+        put another in its place."""
 
     def __iter__(self) -> Iterator[Book]:
         """Iterate over the books."""
@@ -68,7 +73,8 @@ class Books:
         if book.standing != "known":
             return self._wait(book, reading)
         if book.is_repeat(change):
-            counts_anew = change.last < book.last and change.event_time_ns > book.time_ns + RESET_NS
+            later = 0 < book.time_ns < change.event_time_ns - RESET_NS
+            counts_anew = change.last < book.last and later
             return self._lose(book, change, "reset", watermark_ns) if counts_anew else self._count(book, "repeat")
         if not book.joins(change):
             marker = self._lose(book, change, "gap", watermark_ns)
