@@ -34,7 +34,12 @@ _MS = 1_000_000
 _MINUTE_NS = 60_000_000_000
 _Made = list[Event | BookChange] | LeftOut
 _Side = Literal["Buy", "Sell"]
-_LINEAR = re.compile(r"[A-Z0-9]{1,20}(USDT|USDC)")
+_SPOT_QUOTES = (
+    *("RLUSD", "USDT", "USDC", "USD1", "USDE", "XUSD", "USD", "EUR", "BTC", "BRL", "GBP", "AED", "PLN", "TRY", "ETH"),
+    "SOL",
+)
+"""What the spot market is quoted in, as listed on 2026-08-09; the longest ending counts."""
+_STABLE = ("USDT", "USDC")
 _USDC_PERPETUAL = re.compile(r"([A-Z0-9]{1,20})PERP")
 _INVERSE_PERPETUAL = re.compile(r"([A-Z0-9]{1,20})USD")
 _DATED = re.compile(r"([A-Z0-9]{1,20}?)(USDT)?-([0-9]{1,2}[A-Z]{3}[0-9]{2})")
@@ -247,10 +252,10 @@ def _interval_ns(candle: _Candle) -> int:
 def _instrument(spot: bool, symbol: str) -> tuple[str, float]:
     """Return the instrument of a symbol, and the dollars a contract where it is inverse; "" if it is not read."""
     if spot:
-        return of_word(_VENUE, symbol), 0.0
+        return of_word(_VENUE, symbol, _SPOT_QUOTES), 0.0
     dated = _DATED.fullmatch(symbol)
-    if _LINEAR.fullmatch(symbol):
-        return of_word(_VENUE, symbol, "PERP"), 0.0
+    if symbol.endswith(_STABLE):
+        return of_word(_VENUE, symbol, _STABLE, "PERP"), 0.0
     if match := _USDC_PERPETUAL.fullmatch(symbol):
         return f"{_VENUE}:{match[1]}-USDC-PERP", 0.0
     if match := _INVERSE_PERPETUAL.fullmatch(symbol):

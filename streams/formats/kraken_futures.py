@@ -104,6 +104,8 @@ _LEFT_OUT = {
     "error": "error",
 }
 """Events, and how they are counted."""
+_NO_MARKET = {"assignment": "trade-assignment", "termination": "trade-termination", "block": "block-trade"}
+"""Types of trades that no order on the book made, and how they are counted."""
 
 
 def decode(value: bytes, source: str) -> _Made:  # noqa: ARG001 - the format is of one venue
@@ -159,8 +161,8 @@ def _change(change: _Change, instrument_id: str) -> _Made:
 
 
 def _trade(trade: _Trade, instrument_id: str) -> _Made:
-    if trade.type not in {"fill", "liquidation"}:
-        return LeftOut(f"trade-{trade.type}")
+    if trade.type in _NO_MARKET:
+        return LeftOut(_NO_MARKET[trade.type])
     size = trade.qty * _CONTRACT_USD / trade.price
     side = 1 if trade.side == "buy" else -1
     made: list[Event | BookChange] = [
