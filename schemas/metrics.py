@@ -37,6 +37,22 @@ EVENTS_RECEIVED = _counter("events_received", "Events that ingest accepted.", "t
 REPEATED_EVENTS = _counter("repeated_events", "Events that ingest wrote again, skipped by their stamps.", "topic")
 LATE_EVENTS = _counter("late_events", "Events outside the lateness bound.", "venue", "reason")
 DEAD_LETTERS = _counter("dead_letter", "Records that could not be read.", "stage", "reason")
+BOOK_CHANGES = _counter(
+    "book_changes",
+    "Changes and snapshots of order books by what became of them; waiting: for a snapshot that has not come.",
+    "venue",
+    "outcome",
+)
+BOOK_GAPS = _counter(
+    "book_gaps", "Order books found wrong, and left out of events until their next good snapshot.", "venue", "reason"
+)
+BOOKS = _gauge(
+    "books",
+    "Order books by what is known: known, lost since a gap, unknown (no snapshot came yet).",
+    "venue",
+    "standing",
+    "partition",
+)
 EVENT_TIME_LAG = _gauge("event_time_lag_seconds", "Receive time minus event time of the last event.", "topic")
 WATERMARK = _gauge("watermark_timestamp_seconds", "Event time up to which a stage is done.", "stage", "partition")
 OFFSET_LAG = _gauge("offset_lag", "Messages not read yet.", "topic", "partition")
@@ -76,6 +92,9 @@ CHECKPOINT_DURATION = _histogram(
     "From taking a checkpoint to its acknowledgement.",
     "stage",
 )
+STORE_ROWS = _counter("store_rows", "Records written to the offline store.", "table")
+STORE_REPEATS = _counter("store_repeats", "Records read again and left out of the offline store.", "table")
+STORE_COMMIT_DURATION = _histogram("store_commit_duration_seconds", _LATENCY, "One commit of a table.", "table")
 LOOP_LAG = _gauge("event_loop_lag_seconds", "Delay of the event loop at the last look.", "stage")
 BUILD_INFO = _gauge("build_info", "Always 1: what this process is.", "version", "rules_id", "feature_set_id")
 

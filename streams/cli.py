@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.errors import ForeshockError
-from streams.commands import backfill, bench, demo, features, models, pipeline, stack, topics
+from streams.commands import backfill, bench, demo, features, models, pipeline, stack, store, topics
 from streams.settings import describe
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.add_typer(topics.app, name="topics")
 app.add_typer(features.app, name="features")
 app.add_typer(models.app, name="model")
 app.add_typer(bench.app, name="bench")
+app.add_typer(store.app, name="store")
 
 
 @app.command()

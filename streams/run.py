@@ -255,8 +255,9 @@ def write_targets(settings: Settings, pieces: Iterable[Piece]) -> Path:
 
 
 def run_pipeline(settings: Settings, said: Callable[[str], None] = print) -> None:
-    """Run `settings.workers` processes of every stage until SIGTERM or SIGINT."""
-    pieces = stage_pieces(settings)
+    """Run `settings.workers` processes of every stage, and the store's one if asked, until SIGTERM or SIGINT."""
+    stages = (*STAGES, "store") if settings.store == "on" else STAGES
+    pieces = stage_pieces(settings, stages, {"store": 1})
     write_targets(settings, pieces)
     said(f"{len(pieces)} processes, logs in {settings.state_dir / 'logs'}")
     Supervisor(settings, pieces, said).run()

@@ -38,6 +38,7 @@ class Settings:
     state_dir: Path = _setting("~/.local/state/foreshock", "path", "Logs and scrape targets of `foreshock run`")  # noqa: RUF009
     cache: Path = _setting("~/.cache/foreshock", "path", "Downloads and environments that a second run uses again")  # noqa: RUF009
     python: str = _setting("", "path", "Python that the set-up starts from; empty: the first fit one on PATH")
+    store_url: str = _setting("", "path", "Offline store: a folder, or s3://bucket/path; empty: store in state_dir")
     # What decides the rows: see schemas.rules.
     profile: str = _setting("ticks", "", "Rules of time: 1 s rows from ticks, or 5 min rows from bars", "ticks|bars")
     allowed_lateness_seconds: float = _setting(
@@ -85,6 +86,9 @@ class Settings:
     )
     breaker_failures: int = _setting(5, "count", "Failures in a row that open the breaker to Triton", "1..1000")
     breaker_open_seconds: float = _setting(2.0, "s", "Time between canary inferences while it is open", "0.1..300")
+    store: str = _setting("off", "", "Whether `foreshock run` writes the offline store too", "off|on")
+    store_commit_rows: int = _setting(50_000, "rows", "Rows of one table that are committed at once", "1..10000000")
+    store_commit_seconds: float = _setting(10.0, "s", "Time after which fewer are committed", "0.05..3600")
     log_level: str = _setting("WARNING", "", "Least level of log lines", "DEBUG|INFO|WARNING|ERROR")
 
     @classmethod
@@ -112,6 +116,8 @@ class Settings:
         for name, port in (("bootstrap_servers", self.kafka_port), ("triton_url", self.triton_grpc_port)):
             if not getattr(self, name):
                 object.__setattr__(self, name, f"127.0.0.1:{port}")
+        if not self.store_url:
+            object.__setattr__(self, "store_url", str(self.state_dir / "store"))
         _check_intervals(self.rules)
 
     def environment(self) -> dict[str, str]:
