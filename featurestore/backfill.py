@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from featurestore.catalogue import Catalogue
 from featurestore.engine import Output, PartitionEngine, TileWatcher
@@ -111,12 +112,14 @@ def rows_hash(values: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
-def rows_table(messages: Sequence[Rows]) -> pa.Table:
-    """Return row messages of one feature set as a table: instrument_id, row_time_ns, quality, ages, features.
+def rows_table(messages: Sequence[Rows], names: Sequence[str] | None = None) -> pa.Table:
+    """Return row messages as a table: instrument_id, row_time_ns, quality, ages, features.
 
-    Tables of one feature set have one schema, for `pyarrow.concat_tables` and Parquet writers.
+    `names`: its feature columns, null where a message has not that feature; None: those of the
+    first message. Tables of the same names have one schema, for `pyarrow.concat_tables` and
+    Parquet writers.
     """
-    features = messages[0].features
+    names = messages[0].features if names is None else names
     times = [np.full(len(rows.instruments), rows.header.row_time_ns) for rows in messages]
     columns = {
         "instrument_id": pa.array([name for rows in messages for name in rows.instruments], pa.string()),
@@ -124,11 +127,23 @@ def rows_table(messages: Sequence[Rows]) -> pa.Table:
         "quality": pa.array(np.concatenate([rows.quality for rows in messages])),
     }
     ages = np.concatenate([rows.ages for rows in messages])
-    values = np.concatenate([rows.values for rows in messages])
-    names = (*(f"age_{record}" for record in AGED), *features)
-    for name, column in zip(names, np.hstack([ages, values]).T, strict=True):
+    values = np.concatenate([_columns_of(rows, names) for rows in messages])
+    every = (*(f"age_{record}" for record in AGED), *names)
+    for name, column in zip(every, np.hstack([ages, values]).T, strict=True):
         columns[name] = pa.array(np.ascontiguousarray(column), mask=np.isnan(column))
     return pa.table(columns)
+
+
+def _columns_of(rows: Rows, names: Sequence[str]) -> NDArray[np.float64]:
+    """Return the values of the features `names`, (instruments, names)."""
+    if tuple(names) == rows.features:
+        return rows.values
+    places = {name: place for place, name in enumerate(rows.features)}
+    values = np.full((len(rows.instruments), len(names)), np.nan)
+    for column, name in enumerate(names):
+        if name in places:
+            values[:, column] = rows.values[:, places[name]]
+    return values
 
 
 def _watcher(on_tiles: Callable[[pa.Table], None], rules: Rules, partition: int) -> TileWatcher:

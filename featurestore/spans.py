@@ -18,6 +18,7 @@ from featurestore.catalogue import Catalogue
 from featurestore.checkpoint import decode_state
 from featurestore.engine import Output, PartitionEngine
 from featurestore.stored_tiles import (
+    HoldingEngine,
     StoredTilesEngine,
     TileSpan,
     closed_tiles,
@@ -89,30 +90,19 @@ class RowState(NamedTuple):
     parts: tuple[bytes, ...] = ()
 
 
-class _EventEngine(PartitionEngine):
-    """An engine that may hold events which are on no topic."""
-
-    def hold(self, held: HeldEvents) -> None:
-        """Hold those events whose tiles are still open."""
-        times = held.events.column("tile_time_ns").to_numpy()
-        still_open = times >= (self.closed_ns or times.min(initial=0))
-        if still_open.any():
-            self._pending.add(held.record, held.events.filter(pa.array(still_open)))
-
-
 def close_tiles(
     job: Job, state: EventState, messages: Sequence[CanonicalMessage]
 ) -> tuple[EventState, TileSpan | None]:
     """Read a span of canonical messages; return the tiles that closed, None before any can."""
     rules, tables = event_rules(job.rules), list[pa.Table]()
-    engine = _EventEngine(job.partition, rules, event_catalogue(job.catalogue()), blob=state.blob)
+    engine = HoldingEngine(job.partition, rules, event_catalogue(job.catalogue()), blob=state.blob)
 
     def watch(tiler: Tiler, start: int, stop: int) -> None:
         tables.append(closed_tiles(tiler, start, stop, rules))
 
     engine.watch_tiles(watch)
     for held in state.held:
-        engine.hold(held)
+        engine.hold(*held)
     read, undecodable = _applied(engine, (*state.unread, *messages))
     engine.advance()
     checkpoint = engine.checkpoint()
@@ -174,7 +164,7 @@ def make_rows(
         engine.tell(part)
     rows = [output for output in _advanced(engine) if output.topic != MARKET_STATE]
     waiting = None if tiles is None else from_border(tiles, engine.closed_ns or 0)
-    return RowState(engine.checkpoint().blob, waiting if waiting else None), rows
+    return RowState(engine.checkpoint().blob, waiting or None), rows
 
 
 def _fed(engine: StoredTilesEngine, span: TileSpan) -> StoredTilesEngine:

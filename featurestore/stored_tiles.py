@@ -186,7 +186,18 @@ def _nan(*windows: Array) -> Array:
     return np.full(windows[0].shape[:-1], np.nan)
 
 
-class StoredTilesEngine(PartitionEngine):
+class HoldingEngine(PartitionEngine):
+    """An engine that can be given events which are on no topic."""
+
+    def hold(self, record: str, events: pa.RecordBatch) -> None:
+        """Hold those of the events, columns as in a message, whose tiles are still open."""
+        times = events.column("tile_time_ns").to_numpy()
+        still_open = times >= (self.closed_ns or 0)
+        if still_open.any():
+            self._pending.add(record, events.filter(pa.array(still_open)))
+
+
+class StoredTilesEngine(HoldingEngine):
     """An engine of a `stored_catalogue` that is given tiles and market parts instead of topics."""
 
     def take(self, tiles: pa.Table) -> None:
@@ -194,7 +205,7 @@ class StoredTilesEngine(PartitionEngine):
         for record in EVENTS:
             some = tiles.filter(pc.is_valid(tiles.column(last_column(record))))
             if len(some):
-                self._pending.add(record, _events(record, some))
+                self.hold(record, _events(record, some))
 
     def begin(self, first_row_ns: int, border_ns: int) -> None:
         """Say which row is the first: it follows from the greatest first progress of all raw partitions."""

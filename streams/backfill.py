@@ -1,36 +1,56 @@
-"""Rows and tiles without Kafka's help: captures or raw topics through the same pure code as live."""
+"""Rows and tiles without the stages: captures, topics or stored tiles through the same pure code as live."""
 
+import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
+from typing import Any
 
 import msgspec
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from featurestore.backfill import CanonicalMessage, backfill, rows_table
+from featurestore.backfill import CanonicalMessage, backfill
 from featurestore.catalogue import Catalogue
+from featurestore.spans import Job
 from schemas import Rules
 from schemas.forecasts import Announcement
-from schemas.rows import Rows, decode_rows
+from schemas.rows import decode_rows
 from schemas.topics import EVENT_TOPICS, RAW_TOPICS
 from streams.announcements import announcements
-from streams.ingest.normaliser import Normaliser
+from streams.backfill_files import Parquet, StoredTiles, TileFile
+from streams.backfill_tasks import (
+    CanonicalSpan,
+    Inline,
+    Numbering,
+    Place,
+    RawRecord,
+    RawSpan,
+    TileSpans,
+    canonical_spans,
+    row_spans,
+    stored_spans,
+    tile_spans,
+)
+from streams.ingest.normaliser import Normaliser, Tally
 from streams.kafka import read_topic
 from streams.settings import Settings
 from streams.sources import RawMessage
 from streams.sources.captures import find_captures
 from streams.sources.replay import with_heartbeats
-from streams.stage import Headers
+from streams.stage import Message
 
-RawRecord = tuple[str, int, int, bytes | None, bytes | None, Headers]
-"""Raw topic, partition, offset, key, value, headers."""
+__all__ = ["Outcome", "RawRecord", "backfill_canonical", "backfill_captures", "backfill_messages", "backfill_topics"]
 
+SPAN_RECORDS = 100_000
+"""Raw records of a span: what states cost that travel between processes is small beside it."""
+SPAN_ROWS = 1_800
+"""Row borders of a span, at most about: what bounds the memory in quiet times."""
+_SPAN_BYTES = 48 << 20
+_SPAN_MESSAGES = 20_000
 _FLUSH_RECORDS = 5_000
-_GROUP_ROWS = 50_000
-_GROUP_MESSAGES = 2_000
+
+Said = Callable[[str], None]
 
 
 class Outcome(msgspec.Struct):
@@ -48,14 +68,43 @@ class Outcome(msgspec.Struct):
     rows: int = 0
 
     def lines(self) -> Iterator[str]:
-        """Yield the account in lines for people."""
-        yield f"frames in {self.frames_in:,}"
+        """Yield the account in lines for people; what was not read is not told of."""
+        if self.frames:
+            yield f"frames in {self.frames_in:,}"
         for name, count in sorted(self.frames.items()):
             yield f"  {name} {count:,}"
-        yield f"events {self.events:,}"
+        if self.frames:
+            yield f"events {self.events:,}"
         for (venue, reason), count in sorted(self.late.items()):
             yield f"  {reason} at {venue}: {count:,}"
         yield f"tiles {self.tiles:,}, rows {self.rows:,} in {self.row_messages:,} messages"
+
+    def account(self, tally: Tally) -> None:
+        """Add what became of frames."""
+        self.frames_in += tally.frames - tally.heartbeats
+        self.frames.update({"decoded": tally.decoded, "heartbeat": tally.heartbeats})
+        self.frames.update({f"left-out:{kind}": count for kind, count in tally.left_out.items()})
+        self.frames.update({"dead-letter": tally.dead_letters.total()})
+        self.late.update(tally.late)
+        self.events += tally.events.total()
+
+
+class AtHand(Job, frozen=True):
+    """A job whose catalogue is given; it cannot go to another process."""
+
+    found: Any = None
+
+    def catalogue(self) -> Catalogue:
+        """Return the catalogue."""
+        found: Catalogue = self.found
+        return found
+
+
+def jobs_of(rules: Rules, known: Sequence[Announcement] = (), catalogue: Catalogue | None = None) -> tuple[Job, ...]:
+    """Return the work of each partition, on all features or on those of a catalogue."""
+    if catalogue is None:
+        return tuple(Job(partition, rules, tuple(known)) for partition in range(rules.partitions))
+    return tuple(AtHand(partition, rules, tuple(known), found=catalogue) for partition in range(rules.partitions))
 
 
 def backfill_captures(
@@ -64,10 +113,15 @@ def backfill_captures(
     *,
     tiles: Path | None = None,
     rows: Path | None = None,
-    progress: Callable[[str], None] = lambda _: None,
+    executor: Executor | None = None,
+    progress: Said = lambda _: None,
 ) -> Outcome:
-    """Compute tiles and rows from capture files into Parquet files; raises ForeshockError."""
-    return backfill_messages(find_captures(paths).messages(), rules, tiles=tiles, rows=rows, progress=progress)
+    """Compute tiles and rows from capture files into Parquet files; raises ForeshockError.
+
+    `executor` does the work, any of `concurrent.futures`; None: this process.
+    """
+    messages = find_captures(paths).messages()
+    return backfill_messages(messages, rules, tiles=tiles, rows=rows, executor=executor, progress=progress)
 
 
 def backfill_messages(
@@ -77,53 +131,142 @@ def backfill_messages(
     tiles: Path | None = None,
     rows: Path | None = None,
     catalogue: Catalogue | None = None,
-    progress: Callable[[str], None] = lambda _: None,
+    executor: Executor | None = None,
+    progress: Said = lambda _: None,
 ) -> Outcome:
-    """Compute tiles and rows from raw messages in receive-time order, as a replay would send them."""
-    catalogue, outcome = catalogue or Catalogue.discover(rules), Outcome()
-    with ExitStack() as files:
-        tile_file = files.enter_context(_Parquet(tiles)) if tiles else None
-        row_file = files.enter_context(_Parquet(rows)) if rows else None
+    """Compute tiles and rows from raw messages in receive-time order, as a replay would send them.
 
-        def on_tiles(table: pa.Table) -> None:
-            outcome.tiles += len(table)
-            if tile_file:
-                tile_file.write(table)
+    A `catalogue` of one's own needs an `executor` of this process.
+    """
+    return backfill_records(
+        placed(messages, rules),
+        jobs_of(rules, catalogue=catalogue),
+        tiles=tiles,
+        rows=rows,
+        executor=executor,
+        progress=progress,
+    )
 
-        canonical = normalised(_placed(messages, rules), rules, outcome)
-        pending: list[Rows] = []
-        for output in backfill(canonical, rules, catalogue, on_tiles=on_tiles):
-            pending.append(decode_rows(output.value))
-            outcome.row_messages += 1
-            outcome.rows += len(pending[-1].instruments)
-            if len(pending) == _GROUP_MESSAGES:
-                progress(f"{outcome.tiles:,} tiles, {outcome.rows:,} rows")
-                _write_rows(pending, row_file)
-        _write_rows(pending, row_file)
+
+def backfill_records(
+    records: Iterable[RawRecord],
+    jobs: Sequence[Job],
+    *,
+    tiles: Path | None = None,
+    rows: Path | None = None,
+    executor: Executor | None = None,
+    progress: Said = lambda _: None,
+) -> Outcome:
+    """Compute tiles and rows from raw records, those of a raw partition in order."""
+    outcome, executor = Outcome(), executor or Inline()
+    canonical = canonical_from(raw_spans(records, jobs[0].rules), jobs[0].rules, executor, outcome)
+    written(tile_spans(canonical, jobs, executor), jobs, executor, outcome, tiles=tiles, rows=rows, progress=progress)
     return outcome
 
 
-def _write_rows(pending: list[Rows], file: "_Parquet | None") -> None:
-    """Append row messages to a file, if there is one, and forget them."""
-    if file and pending:
-        file.write(rows_table(pending))
-    pending.clear()
+def backfill_canonical(
+    messages: Iterable[CanonicalMessage],
+    jobs: Sequence[Job],
+    *,
+    tiles: Path | None = None,
+    rows: Path | None = None,
+    executor: Executor | None = None,
+    progress: Said = lambda _: None,
+) -> Outcome:
+    """Compute tiles and rows from canonical messages, those of a topic and partition in order."""
+    outcome, executor = Outcome(), executor or Inline()
+    spans = tile_spans(message_spans(messages, jobs[0].rules.partitions), jobs, executor)
+    written(spans, jobs, executor, outcome, tiles=tiles, rows=rows, progress=progress)
+    return outcome
+
+
+def backfill_tiles(
+    paths: Iterable[Path],
+    rules: Rules,
+    *,
+    rows: Path | None = None,
+    catalogue: Catalogue | None = None,
+    executor: Executor | None = None,
+    progress: Said = lambda _: None,
+) -> Outcome:
+    """Compute rows from files of tiles that a backfill wrote, without the events: the same bits.
+
+    Raises StateError where the tiles are not those that the code would make under these rules.
+    """
+    stored = StoredTiles(paths)
+    jobs = jobs_of(rules, stored.announcements, catalogue)
+    stored.require(rules, jobs[0].catalogue())
+    outcome, executor = Outcome(), executor or Inline()
+    spans = stored_spans(stored.spans(), jobs, executor)
+    written(spans, jobs, executor, outcome, tiles=None, rows=rows, progress=progress)
+    return outcome
+
+
+def written(
+    spans: Iterable[TileSpans],
+    jobs: Sequence[Job],
+    executor: Executor,
+    outcome: Outcome,
+    *,
+    tiles: Path | None,
+    rows: Path | None,
+    progress: Said,
+) -> None:
+    """Make rows of tiles, and write both into Parquet files."""
+    with ExitStack() as files:
+        job = jobs[0]
+        tile_file = (
+            files.enter_context(TileFile(tiles, job.rules, job.catalogue(), job.announcements)) if tiles else None
+        )
+        row_file = files.enter_context(Parquet(rows)) if rows else None
+
+        def kept(spans: Iterable[TileSpans]) -> Iterator[TileSpans]:
+            for span in spans:
+                outcome.tiles += tile_file.write(span) if tile_file else _count(span)
+                yield span
+
+        for made in row_spans(kept(spans), jobs, executor):
+            for partition in sorted(made):
+                table, messages = made[partition].table, made[partition].messages
+                outcome.row_messages += len(messages)
+                if table is not None:
+                    outcome.rows += len(table)
+                    if row_file:
+                        row_file.write(table)
+            progress(f"{outcome.tiles:,} tiles, {outcome.rows:,} rows")
+
+
+def _count(spans: TileSpans) -> int:
+    return sum(len(span.table) for span, _ in spans.values() if span is not None and span.table is not None)
 
 
 def backfill_topics(settings: Settings, catalogue: Catalogue | None = None) -> dict[tuple[int, int], bytes]:
-    """Compute the rows of what the raw topics hold now: {(partition, row time): message}."""
+    """Compute the rows of what the raw topics hold now, in this process: {(partition, row time): message}."""
     rules = settings.rules
     known: list[Announcement] = announcements(settings)
-    records = (
-        (message.topic, message.partition, message.offset, message.key, message.value, message.headers)
-        for topic in RAW_TOPICS
-        for message in read_topic(settings, topic)
-    )
+    canonical = normalised(raw_records(settings), rules, Outcome())
     found = {}
-    for output in backfill(normalised(records, rules, Outcome()), rules, catalogue or Catalogue.discover(rules), known):
+    for output in backfill(canonical, rules, catalogue or Catalogue.discover(rules), known):
         header = decode_rows(output.value).header
         found[header.partition, header.row_time_ns] = output.value
     return found
+
+
+def raw_records(settings: Settings) -> Iterator[RawRecord]:
+    """Yield what the raw topics hold now, about in the order in which it was written."""
+    for message in _merged(settings, RAW_TOPICS):
+        yield message.topic, message.partition, message.offset, message.key, message.value, message.headers
+
+
+def canonical_messages(settings: Settings) -> Iterator[CanonicalMessage]:
+    """Yield what the canonical topics hold now, about in the order in which it was written."""
+    for message in _merged(settings, EVENT_TOPICS):
+        yield CanonicalMessage(message.topic, message.partition, message.offset, message.headers, message.value)
+
+
+def _merged(settings: Settings, topics: Iterable[str]) -> Iterator[Message]:
+    """Yield the messages of topics side by side: a topic that is behind makes all others wait in memory."""
+    return heapq.merge(*(read_topic(settings, topic) for topic in topics), key=lambda message: message.timestamp_ms)
 
 
 def normalised(records: Iterable[RawRecord], rules: Rules, outcome: Outcome) -> Iterator[CanonicalMessage]:
@@ -139,16 +282,7 @@ def normalised(records: Iterable[RawRecord], rules: Rules, outcome: Outcome) -> 
                 yield from _canonical(each, offsets)
     for each in normalisers.values():
         yield from _canonical(each, offsets)
-        _account(each, outcome)
-
-
-def _placed(messages: Iterable[RawMessage], rules: Rules) -> Iterator[RawRecord]:
-    """Yield raw messages and heartbeats with the offsets that a replay gives them."""
-    offsets: Counter[tuple[str, int]] = Counter()
-    for topic, partition, message in with_heartbeats(messages, rules):
-        offset = offsets[topic, partition]
-        offsets[topic, partition] += 1
-        yield topic, partition, offset, message.key, message.value, message.headers()
+        outcome.account(each.tally)
 
 
 def _canonical(normaliser: Normaliser, offsets: Counter[tuple[str, int]]) -> Iterator[CanonicalMessage]:
@@ -159,44 +293,54 @@ def _canonical(normaliser: Normaliser, offsets: Counter[tuple[str, int]]) -> Ite
             offsets[place] += 1
 
 
-def _account(normaliser: Normaliser, outcome: Outcome) -> None:
-    tally = normaliser.tally
-    outcome.frames_in += tally.frames - tally.heartbeats
-    outcome.frames.update({"decoded": tally.decoded, "heartbeat": tally.heartbeats})
-    outcome.frames.update({f"left-out:{kind}": count for kind, count in tally.left_out.items()})
-    outcome.frames.update({"dead-letter": tally.dead_letters.total()})
-    outcome.late.update(tally.late)
-    outcome.events += tally.events.total()
+def placed(messages: Iterable[RawMessage], rules: Rules) -> Iterator[RawRecord]:
+    """Yield raw messages and heartbeats with the offsets that a replay gives them."""
+    offsets: Counter[tuple[str, int]] = Counter()
+    for topic, partition, message in with_heartbeats(messages, rules):
+        offset = offsets[topic, partition]
+        offsets[topic, partition] += 1
+        yield topic, partition, offset, message.key, message.value, message.headers()
 
 
-class _Parquet:
-    """A Parquet file written in groups of rows; its schema is that of the first table."""
+def raw_spans(records: Iterable[RawRecord], rules: Rules) -> Iterator[RawSpan]:
+    """Cut raw records into spans, by raw partition."""
+    span: dict[Place, list[RawRecord]] = {}
+    count = size = beats = 0
+    most_beats = SPAN_ROWS * sum(rules.raw_partitions.values())
+    for record in records:
+        span.setdefault(record[:2], []).append(record)
+        count, size = count + 1, size + len(record[4] or b"")
+        # A heartbeat has no value; there is one of each raw partition at each row border.
+        beats += not record[4]
+        if count >= SPAN_RECORDS or size >= _SPAN_BYTES or beats >= most_beats:
+            yield span
+            span = {}
+            count = size = beats = 0
+    if span:
+        yield span
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._writer: pq.ParquetWriter | None = None
-        self._tables: list[pa.Table] = []
-        self._rows = 0
 
-    def __enter__(self) -> Self:
-        return self
+def canonical_from(
+    spans: Iterable[RawSpan], rules: Rules, executor: Executor, outcome: Outcome
+) -> Iterator[CanonicalSpan]:
+    """Yield canonical messages of raw records by partition, and keep account of the frames."""
+    number = Numbering()
+    for span in canonical_spans(spans, rules, executor):
+        for made in span.values():
+            outcome.account(made.tally)
+        yield number(span, rules.partitions)
 
-    def __exit__(self, *_: object) -> None:
-        self._flush()
-        if self._writer is not None:
-            self._writer.close()
 
-    def write(self, table: pa.Table) -> None:
-        """Append a table."""
-        self._tables.append(table)
-        self._rows += len(table)
-        if self._rows >= _GROUP_ROWS:
-            self._flush()
-
-    def _flush(self) -> None:
-        if not self._tables:
-            return
-        table = pa.concat_tables(self._tables)
-        self._writer = self._writer or pq.ParquetWriter(self._path, table.schema)
-        self._writer.write_table(table)
-        self._tables, self._rows = [], 0
+def message_spans(messages: Iterable[CanonicalMessage], partitions: int) -> Iterator[CanonicalSpan]:
+    """Cut canonical messages into spans, by partition."""
+    span: dict[int, list[CanonicalMessage]] = {partition: [] for partition in range(partitions)}
+    count = size = 0
+    for message in messages:
+        span[message.partition].append(message)
+        count, size = count + 1, size + len(message.value or b"")
+        if count >= _SPAN_MESSAGES or size >= _SPAN_BYTES:
+            yield span
+            span = {partition: [] for partition in range(partitions)}
+            count = size = 0
+    if count:
+        yield span

@@ -1,0 +1,76 @@
+"""What a backfill with late events says: tables for people, JSON, and a plot of lateness."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from rich.table import Table
+
+from schemas.rules import SECOND_NS
+from streams.backfill_late import EDGES_NS, LateReport
+
+_SHOWN = 15
+
+
+def tables(report: LateReport) -> Iterator[Table]:
+    """Yield the report as tables: settings, late events, features by how much they would change."""
+    if report.candidates:
+        yield _settings_table(report)
+    if report.late:
+        table = Table("venue", "record", "reason", "events", title="Late events")
+        for name, count in report.late.items():
+            table.add_row(*name.split(" "), f"{count:,}")
+        yield table
+    yield _feature_table(report)
+
+
+def _settings_table(report: LateReport) -> Table:
+    table = Table("allowed lateness", "late events", "share", *report.lateness, title="Events that would be late")
+    for seconds, (count, share) in report.candidates.items():
+        place = int(np.searchsorted(EDGES_NS, round(float(seconds) * SECOND_NS)))
+        shares = (each.late[place] / each.events for each in report.lateness.values())
+        mark = " *" if float(seconds) == report.allowed_lateness_seconds else ""
+        table.add_row(f"{seconds} s{mark}", f"{count:,}", f"{share:.3%}", *(f"{each:.3%}" for each in shares))
+    return table
+
+
+def _feature_table(report: LateReport) -> Table:
+    changes = report.changes
+    title = (
+        f"Without lateness above {report.allowed_lateness_seconds:g} s: {changes.rows_changed:,} of {changes.rows:,} "
+        f"rows changed, {changes.rows_appeared:,} more"
+    )
+    columns = ("feature", "rows changed", "share", "mean change", "max change", "mean relative", "max relative")
+    table = Table(*columns, title=title)
+    ordered = sorted(changes.features.items(), key=lambda pair: (-pair[1].changed, pair[0]))
+    for name, effect in [pair for pair in ordered if pair[1].changed][:_SHOWN]:
+        absolute = (f"{effect.mean_absolute:.3g}", f"{effect.max_absolute:.3g}")
+        relative = (f"{effect.mean_relative:.2%}", f"{effect.max_relative:.2%}")
+        table.add_row(name, f"{effect.changed:,}", f"{effect.changed / changes.rows:.2%}", *absolute, *relative)
+    return table
+
+
+def write_report(report: LateReport, path: Path) -> None:
+    """Write the report as JSON; curves are by `edges_ns`."""
+    content = {**msgspec.structs.asdict(report), "edges_ns": EDGES_NS.tolist()}
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(content)))
+
+
+def plot_lateness(report: LateReport, path: Path) -> None:
+    """Draw the share of late events against the setting, by venue and record type, as PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    seconds = EDGES_NS / SECOND_NS
+    for name, each in report.lateness.items():
+        share = np.array(each.late) / each.events
+        axes.step(seconds, np.where(share > 0, share, np.nan), where="post", label=f"{name} ({each.events:,} events)")
+    setting = report.allowed_lateness_seconds
+    axes.axvline(setting, color="black", linestyle="--", linewidth=1, label=f"setting: {setting:g} s")
+    axes.set(xscale="log", yscale="log", xlabel="allowed lateness, seconds", ylabel="share of events that are late")
+    axes.set_title("Late events by allowed lateness; a line ends where none is late")
+    axes.grid(visible=True, which="major", alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=120)
