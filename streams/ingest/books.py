@@ -45,9 +45,8 @@ class Books:
         self._tickers: dict[str, int] = {}
         self._waiting_levels = 0
         self.counts: Counter[tuple[str, str]] = Counter()
-        """By instrument: changes by outcome, Problems that were found, depth and quote events; each
-        change is one outcome or one problem, but for a snapshot that is wrong. Whoever reads it may
-        put another in its place."""
+        """By instrument: changes by outcome, changes by the Problem that they showed, depth and quote
+        events. Whoever reads it may put another in its place."""
 
     def __iter__(self) -> Iterator[Book]:
         """Iterate over the books."""
@@ -71,7 +70,7 @@ class Books:
         if change.snapshot:
             return self._load(book, reading, watermark_ns)
         if book.standing != "known":
-            return self._wait(book, reading)
+            return self._count(book, self._wait(book, reading))
         if book.is_repeat(change):
             later = 0 < book.time_ns < change.event_time_ns - RESET_NS
             counts_anew = change.last < book.last and later
@@ -84,7 +83,7 @@ class Books:
         problem = book.problem(change)
         if problem is not None:
             return self._lose(book, change, problem, watermark_ns)
-        self.counts[book.instrument_id, "change"] += 1
+        self._count(book, "change")
         return self._publish(book, change.event_time_ns)
 
     def _begin(self, change: BookChange, old: Book | None) -> Book:
@@ -112,7 +111,6 @@ class Books:
             return self._count(book, "not-used")  # older than the first change that waits
         self._drop_waiting(book)
         book.load(reading)
-        self.counts[book.instrument_id, "snapshot"] += 1
         last = change
         for held in later:
             book.apply(held)
@@ -120,22 +118,23 @@ class Books:
         problem = book.problem(last)
         if problem is not None:
             return self._lose(book, last, problem, watermark_ns)
+        self._count(book, "snapshot")
         book.chained = book.chained and was_known
         book.standing = "known"
         return self._publish(book, last.event_time_ns, again=not was_known)
 
     # Changes that wait for a snapshot.
 
-    def _wait(self, book: Book, reading: Reading) -> list[Event]:
-        """Keep a change for the snapshot to come, where ids say how they join."""
+    def _wait(self, book: Book, reading: Reading) -> str:
+        """Keep a change for the snapshot to come, where ids say how they join; return what became of it."""
         change = reading.change
         if change.last == -1 or change.check is not None:
             # Without ids they cannot be joined; venues with checksums send snapshots in their order.
-            return self._count(book, "waiting")
+            return "waiting"
         if book.waiting:
             newest = book.waiting[-1].change
             if change.last <= newest.last:
-                return self._count(book, "repeat")
+                return "repeat"
             if not chains(change, newest.last):
                 self._drop_waiting(book)  # no snapshot can bridge what is missing
         book.waiting.append(without_texts(reading, book.heard_ns))
@@ -149,7 +148,7 @@ class Books:
             size = book.waiting.popleft().size
             book.waiting_levels -= size
             self._waiting_levels -= size
-        return self._count(book, "waiting")
+        return "waiting"
 
     def _drop_waiting(self, book: Book) -> None:
         self._waiting_levels -= book.waiting_levels
@@ -167,7 +166,8 @@ class Books:
         if not was_known:
             return []
         book.standing = "lost"
-        time_ns = self._settled(book, change.event_time_ns)
+        is_future = change.event_time_ns > book.heard_ns + self._rules.future_ns
+        time_ns = self._settled(book, 0 if is_future else change.event_time_ns)
         if time_ns:
             # Never late, and before whatever the next snapshot says.
             time_ns = max(time_ns, watermark_ns)

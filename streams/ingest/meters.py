@@ -1,6 +1,12 @@
 """Metrics of ingest, brought up to date from what the Normalisers counted."""
 
+from collections import Counter
+from typing import get_args
+
 from schemas.metrics import (
+    BOOK_CHANGES,
+    BOOK_GAPS,
+    BOOKS,
     DEAD_LETTERS,
     EVENT_TIME_LAG,
     EVENTS_RECEIVED,
@@ -11,6 +17,8 @@ from schemas.metrics import (
     WATERMARK,
 )
 from schemas.topics import FEEDS
+from streams.ingest.book import Problem, Standing
+from streams.ingest.books import OUTCOMES, Books
 from streams.ingest.normaliser import STAGE, Normaliser, Tally
 from streams.metrics_server import Metrics
 
@@ -24,11 +32,13 @@ class Meters:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._venues: set[str] = set()
+        self._books: dict[str, set[tuple[str, str]]] = {}
 
     def update(self, topic: str, partition: int, normaliser: Normaliser, high_offset: int | None) -> None:
         """Report one raw partition. `high_offset`: that of its next record, None where it is not known."""
         tally, normaliser.tally = normaliser.tally, Tally()
         self._count(topic, tally)
+        self._count_books(f"{topic}/{partition}", normaliser.books)
         metrics = self._metrics
         place = (topic, str(partition))
         metrics[WATERMARK].labels(STAGE, "/".join(place)).set(normaliser.watermark_ns / 1e9)
@@ -44,6 +54,8 @@ class Meters:
         """Report nothing more of a raw partition that another process has now."""
         self._metrics.forget(OFFSET_LAG, topic, str(partition))
         self._metrics.forget(WATERMARK, STAGE, f"{topic}/{partition}")
+        for venue, standing in self._books.pop(f"{topic}/{partition}", ()):
+            self._metrics.forget(BOOKS, venue, standing, f"{topic}/{partition}")
 
     def _count(self, topic: str, tally: Tally) -> None:
         outcomes = {f"left-out:{kind}": count for kind, count in tally.left_out.items()}
@@ -59,6 +71,21 @@ class Meters:
         for (venue, why), count in tally.late.items():
             self._metrics[LATE_EVENTS].labels(self._venue(venue), why).inc(count)
         self._metrics[EVENTS_RECEIVED].labels(FEEDS[topic]).inc(tally.events.total())
+
+    def _count_books(self, partition: str, books: Books) -> None:
+        counts, books.counts = books.counts, Counter()
+        for (instrument_id, what), count in counts.items():
+            venue = self._venue(instrument_id.partition(":")[0])
+            if what in OUTCOMES:
+                self._metrics[BOOK_CHANGES].labels(venue, what).inc(count)
+            elif what in get_args(Problem):
+                self._metrics[BOOK_GAPS].labels(venue, what).inc(count)
+        standings = Counter((self._venue(book.venue), book.standing) for book in books)
+        venues = {venue for venue, _ in standings} | {venue for venue, _ in self._books.get(partition, ())}
+        said = {(venue, standing) for venue in venues for standing in get_args(Standing)}
+        for venue, standing in said:
+            self._metrics[BOOKS].labels(venue, standing, partition).set(standings[venue, standing])
+        self._books[partition] = said
 
     def _venue(self, name: str) -> str:
         if name not in self._venues and len(self._venues) >= _MAX_VENUES:

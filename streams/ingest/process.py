@@ -1,15 +1,16 @@
 """Ingest on Kafka: raw topics in batches to canonical topics, in one process of any number.
 
 The order that makes a kill at any moment harmless: outputs acknowledged by Kafka, then the
-checkpoint of their raw partition acknowledged, then its offset committed. Reading resumes from the
-checkpoint, never from the commit. A predecessor that still writes does no harm: what it writes bears
-the same stamps.
+checkpoint of their raw partition (its chunks, then its manifest), then its offset committed.
+Reading resumes from the checkpoint, never from the commit. A predecessor that still writes does no
+harm: what it writes bears the same stamps.
 """
 
 import logging
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from confluent_kafka import Message as ConfluentMessage
 from schemas import StateError
 from schemas.metrics import CHECKPOINT_BYTES, CHECKPOINT_DURATION
 from schemas.topics import DEAD_LETTER, FEEDS, INGEST_CHECKPOINT, LATE_EVENT, RAW_TOPICS
+from streams.ingest.checkpoints import Found, Owner, Place, Write, last_checkpoints
 from streams.ingest.meters import Meters
 from streams.ingest.normaliser import HEARTBEAT, STAGE, Normaliser
 from streams.ingest.state import NormaliserState
@@ -41,19 +43,18 @@ _QUEUE_KBYTES = 32 << 10
 
 _Answer = TypeVar("_Answer")
 
-Place = tuple[str, int]
-"""A raw topic and a partition."""
-
 
 class _Saving:
     """A checkpoint under way: `number` is the record that Kafka has to acknowledge next."""
 
-    def __init__(self, place: Place, state: NormaliserState, number: int) -> None:
+    def __init__(self, place: Place, state: NormaliserState, owner: Owner, number: int) -> None:
         self.place = place
         self.offset = state.next_offset
-        self.value = state.encode()
+        value = state.encode()
+        self.bytes = len(value)
+        self.records = owner.generation(value)
+        self.ahead = [part for part in (self.records.chunks, self.records.manifest) if part]
         self.number = number
-        self.sent = False
         self.started = time.monotonic()
 
 
@@ -73,6 +74,7 @@ class Ingest:
         self._consumer = consumer(settings, STAGE, instance=member, overrides=overrides)
         self._outbox = Outbox(settings, member or STAGE)
         self._normalisers: dict[Place, Normaliser] = {}
+        self._owners: dict[Place, Owner] = {}
         self._saving: dict[Place, _Saving] = {}
         self._saved: dict[Place, int] = {}
         self._rereads: dict[tuple[Place, int, int], int] = {}
@@ -193,7 +195,7 @@ class Ingest:
         for place in places:
             normaliser = self._normalisers[place]
             if place not in self._saving and self._saved.get(place) != normaliser.next_offset:
-                self._saving[place] = _Saving(place, normaliser.state(), self._outbox.sequence)
+                self._saving[place] = _Saving(place, normaliser.state(), self._owners[place], self._outbox.sequence)
 
     def _settle(self) -> None:
         """Take the checkpoints under way one step on where Kafka has acknowledged the last one."""
@@ -202,20 +204,27 @@ class Ingest:
         settled = self._outbox.settled
         committable = []
         for saving in [saving for saving in self._saving.values() if saving.number <= settled]:
-            if saving.sent:
+            if saving.ahead:
+                saving.number = self._write(saving.ahead.pop(0))
+            else:
                 committable.append(TopicPartition(*saving.place, saving.offset))
                 self._finish(saving)
-            else:
-                saving.number = self._outbox.send(INGEST_CHECKPOINT, saving.value, key=_key(saving.place))
-                saving.sent = True
         if committable:
             self._commit(committable)
 
+    def _write(self, writes: Iterable[Write]) -> int:
+        """Send records of checkpoints and return the number of the last."""
+        number = self._outbox.sequence
+        for key, value in writes:
+            number = self._outbox.send(INGEST_CHECKPOINT, value, key=key)
+        return number
+
     def _finish(self, saving: _Saving) -> None:
         del self._saving[saving.place]
+        self._write(saving.records.stale)
         self._saved[saving.place] = saving.offset
         labels = (STAGE, "/".join(map(str, saving.place)))
-        self._metrics[CHECKPOINT_BYTES].labels(*labels).set(len(saving.value))
+        self._metrics[CHECKPOINT_BYTES].labels(*labels).set(saving.bytes)
         self._metrics[CHECKPOINT_DURATION].labels(STAGE).observe(time.monotonic() - saving.started)
 
     def _commit(self, offsets: list[TopicPartition]) -> None:
@@ -243,7 +252,7 @@ class Ingest:
         places = list(places)
         self._report(places)
         for place in places:
-            for known in (self._normalisers, self._saving, self._saved):
+            for known in (self._normalisers, self._owners, self._saving, self._saved):
                 known.pop(place, None)
             self._meters.forget(*place)
         self._rereads.clear()
@@ -255,7 +264,10 @@ class Ingest:
         for partition in partitions:
             place = (partition.topic, partition.partition)
             low, high = _patiently(partial(reader.get_watermark_offsets, partition, timeout=DEADLINE_SECONDS))
-            normaliser = self._restored(place, saved.get(place), low, high)
+            found = saved.get(place)
+            self._owners[place] = Owner(place, uuid.uuid4().hex, found)
+            state = NormaliserState.decode(found.blob) if found and found.blob else None
+            normaliser = self._restored(place, state, low, high)
             self._normalisers[place] = normaliser
             partition.offset = normaliser.next_offset
         reader.assign(partitions)
@@ -280,14 +292,9 @@ class Ingest:
         self._saved[place] = state.next_offset
         return normaliser
 
-    def _checkpoints(self) -> dict[Place, NormaliserState]:
+    def _checkpoints(self) -> dict[Place, Found]:
         """Return the last checkpoint of every raw partition."""
-        found: dict[Place, NormaliserState] = {}
-        for message in read_topic(self._settings, INGEST_CHECKPOINT):
-            if message.value is not None:
-                state = NormaliserState.decode(message.value)
-                found[state.raw_topic, state.raw_partition] = state
-        return found
+        return last_checkpoints((record.key, record.value) for record in read_topic(self._settings, INGEST_CHECKPOINT))
 
     def _revoked(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         self._joining_since = time.monotonic()
@@ -375,11 +382,6 @@ def _patiently(ask: Callable[[], _Answer]) -> _Answer:
             if time.monotonic() > give_up:
                 raise
             time.sleep(0.1)
-
-
-def _key(place: Place) -> bytes:
-    topic, partition = place
-    return f"{topic}/{partition}".encode()
 
 
 def _number(value: int | None) -> int:

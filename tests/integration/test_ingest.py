@@ -18,6 +18,7 @@ from schemas.instruments import partition_of_key
 from schemas.rules import SECOND_NS
 from schemas.topics import DEAD_LETTER, EVENT_TOPICS, INGEST_CHECKPOINT, LATE_EVENT, RAW_EXCHANGE, RAW_TOPICS
 from streams import kafka as broker
+from streams.ingest.checkpoints import last_checkpoints
 from streams.ingest.normaliser import Normaliser
 from streams.ingest.state import NormaliserState
 from streams.settings import Settings
@@ -102,10 +103,9 @@ class Bench:
             time.sleep(0.1)
 
     def reached(self):
-        states = (
-            NormaliserState.decode(message.value) for message in broker.read_topic(self.settings, INGEST_CHECKPOINT)
-        )
-        return {(state.raw_topic, state.raw_partition): state.next_offset for state in states}
+        records = ((message.key, message.value) for message in broker.read_topic(self.settings, INGEST_CHECKPOINT))
+        found = last_checkpoints(records)
+        return {place: NormaliserState.decode(each.blob).next_offset for place, each in found.items() if each.blob}
 
     def progress(self):
         """How many progress records each raw partition has made."""
