@@ -93,7 +93,7 @@ def check(
         typer.Argument(help="Quantities, columns, tiles or files; none: all there is.", metavar="[NAME...]"),
     ] = None,
     data: Annotated[list[Path] | None, typer.Option(help="Captures to try them on; none: the built-in market.")] = None,
-    seconds: Annotated[int, typer.Option(help="How much of the data.", min=60)] = 600,
+    seconds: Annotated[int, typer.Option(help="How much of the data.", min=60)] = 420,
     plot: Annotated[Path | None, typer.Option(help="Write a picture of the features on the data.")] = None,
 ) -> None:
     """Check features: the rules that all keep, then bits, look-ahead and cost on data.
