@@ -24,6 +24,7 @@ from streams.formats.fields import Identifier, Milliseconds, Name, NonNegative, 
 from streams.formats.levels import NumberLevels
 from streams.formats.pairs import of_word
 from streams.formats.rest import rest_answer
+from streams.formats.sizes import of_contracts
 
 FORMAT = "bybit-websocket"
 SOURCES = {"bybit": "derivatives", "bybit-spot": "spot"}
@@ -154,7 +155,7 @@ def _trades(trades: list[_Trade], _frame: _Frame, instrument_id: str, usd: float
             sequence=-1 if trade.seq is None else trade.seq,
             id=trade.i,
             price=trade.p,
-            size=trade.v * usd / trade.p if usd else trade.v,
+            size=of_contracts(trade.v, usd, trade.p) if usd else trade.v,
             side=1 if trade.S == "Buy" else -1,
         )
         for trade in trades
@@ -195,7 +196,7 @@ def _ticker(ticker: _Ticker, frame: _Frame, instrument_id: str, usd: float) -> _
     if all(number == "" for number in (*told, ticker.nextFundingTime)):
         return LeftOut("ticker-of-prices")
     if usd:
-        interest = interest * usd / mark
+        interest = of_contracts(interest, usd, mark)
     return [
         Derivative(
             instrument_id=instrument_id,
@@ -217,7 +218,7 @@ def _liquidations(records: list[_Liquidation], _frame: _Frame, instrument_id: st
             venue=_VENUE,
             event_time_ns=record.T * _MS,
             price=record.p,
-            size=record.v * usd / record.p if usd else record.v,
+            size=of_contracts(record.v, usd, record.p) if usd else record.v,
             side=-1 if record.S == "Buy" else 1,
         )
         for record in records

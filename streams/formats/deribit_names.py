@@ -7,6 +7,7 @@ from typing import NamedTuple
 from schemas import DecodeError
 from streams.formats.expiries import day_of_text, expiry_ns
 from streams.formats.fields import shown
+from streams.formats.sizes import of_contracts
 
 _VENUE = "deribit"
 _NAME = re.compile(
@@ -29,8 +30,8 @@ class Instrument(NamedTuple):
         return 1.0 if self.inverse else 0.0
 
     def size(self, amount: float, price: float) -> float:
-        """Return an amount in base units."""
-        return amount / price if self.inverse and price else amount
+        """Return an amount in base units; raises DecodeError."""
+        return of_contracts(amount, 1.0, price) if self.inverse and price else amount
 
 
 @lru_cache(maxsize=65_536)

@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from schemas import DecodeError, Event, LeftOut, Trade
 from streams.formats.book import BookChange, TextLevel
-from streams.formats.fields import NonNegative, Positive, read, shown
+from streams.formats.fields import LAST_NS, NonNegative, Positive, read, shown
 from streams.formats.levels import MAX_LEVELS, Digits
 from streams.formats.quotes import quote
 from streams.formats.rest import rest_answer
@@ -187,7 +187,10 @@ def _depth(option: str) -> int:
 
 def _nanoseconds(seconds: str) -> int:
     whole, _, parts = seconds.partition(".")
-    return int(whole) * 1_000_000_000 + int(parts.ljust(9, "0"))
+    time = int(whole) * 1_000_000_000 + int(parts.ljust(9, "0"))
+    if not 0 < time <= LAST_NS:
+        raise DecodeError(f"expected a time between 1970 and 2100, got {shown(seconds)}")
+    return time
 
 
 @lru_cache(maxsize=65_536)

@@ -20,6 +20,7 @@ from streams.formats.fields import Identifier, Milliseconds, NonNegative, Number
 from streams.formats.levels import MAX_LEVELS
 from streams.formats.quotes import quote
 from streams.formats.rest import rest_answer
+from streams.formats.sizes import of_contracts
 
 FORMAT = "kraken-futures-websocket"
 
@@ -163,7 +164,7 @@ def _change(change: _Change, instrument_id: str) -> _Made:
 def _trade(trade: _Trade, instrument_id: str) -> _Made:
     if trade.type in _NO_MARKET:
         return LeftOut(_NO_MARKET[trade.type])
-    size = trade.qty * _CONTRACT_USD / trade.price
+    size = of_contracts(trade.qty, _CONTRACT_USD, trade.price)
     side = 1 if trade.side == "buy" else -1
     made: list[Event | BookChange] = [
         Trade(
@@ -199,11 +200,12 @@ def _lite_ticker(ticker: _LiteTicker, instrument_id: str) -> _Made:
 
 
 def _ticker(ticker: _Ticker, instrument_id: str) -> _Made:
-    bid = (ticker.bid, ticker.bid_size * _CONTRACT_USD / ticker.bid if ticker.bid else 0.0)
-    ask = (ticker.ask, ticker.ask_size * _CONTRACT_USD / ticker.ask if ticker.ask else 0.0)
+    bid = (ticker.bid, of_contracts(ticker.bid_size, _CONTRACT_USD, ticker.bid) if ticker.bid else 0.0)
+    ask = (ticker.ask, of_contracts(ticker.ask_size, _CONTRACT_USD, ticker.ask) if ticker.ask else 0.0)
     best = quote(instrument_id, ticker.time * _MS, bid, ask)
     perpetual = instrument_id.endswith("-PERP")
-    mark, open_interest = ticker.markPrice, ticker.openInterest
+    mark, contracts = ticker.markPrice, ticker.openInterest
+    interest = UNKNOWN if mark is None or contracts is None else of_contracts(contracts, _CONTRACT_USD, mark)
     state = Derivative(
         instrument_id=instrument_id,
         venue=_VENUE,
@@ -212,7 +214,7 @@ def _ticker(ticker: _Ticker, instrument_id: str) -> _Made:
         index_price=UNKNOWN if ticker.index is None else ticker.index,
         funding_rate=ticker.relative_funding_rate if perpetual else UNKNOWN,
         next_funding_time_ns=_next_funding_ms(ticker) * _MS if perpetual else 0,
-        open_interest=UNKNOWN if mark is None or open_interest is None else open_interest * _CONTRACT_USD / mark,
+        open_interest=interest,
     )
     return [state] if isinstance(best, LeftOut) else [best, state]
 

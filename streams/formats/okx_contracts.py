@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from schemas import DecodeError
 from streams.formats.fields import shown
+from streams.formats.sizes import of_contracts
 
 _VENUE = "okx"
 _PATTERN = re.compile(r"([A-Z0-9]{1,20})-([A-Z0-9]{1,20})(?:-(SWAP|[0-9]{6})(?:-([0-9]{1,9})-([CP]))?)?")
@@ -59,8 +60,8 @@ class Instrument(NamedTuple):
     usd: float
 
     def size(self, size: float, price: float) -> float:
-        """Return a size in base units."""
-        return size * self.usd / price if self.usd and price else size * self.unit
+        """Return a size in base units; raises DecodeError."""
+        return of_contracts(size, self.usd, price) if self.usd and price else size * self.unit
 
 
 @lru_cache(maxsize=65_536)
