@@ -95,6 +95,13 @@ def kind_of(value):
     return (*sorted(value), *(word.partition(":")[0] for word in words if not word.startswith("http")))
 
 
+def shortened(value):
+    """Return a JSON value with the first six of each list."""
+    if isinstance(value, dict):
+        return {key: shortened(item) for key, item in value.items()}
+    return [shortened(item) for item in value[:6]] if isinstance(value, list) else value
+
+
 def paths(value, path=()):
     """Yield places in a JSON value, the first four of each list."""
     yield path
@@ -118,7 +125,7 @@ def test_strange_values_in_every_place(captures, name):
     for value in found:
         if len(value) < 20 * MOST_BYTES:
             parsed = json.loads(value)
-            kinds.setdefault(kind_of(parsed), parsed)
+            kinds.setdefault(kind_of(parsed), shortened(parsed))
     read = 0
     for frame in list(kinds.values())[:12]:
         for path in list(paths(frame))[:40]:
