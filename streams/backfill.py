@@ -26,6 +26,7 @@ from streams.backfill_tasks import (
     Place,
     RawRecord,
     RawSpan,
+    RowsMade,
     TileSpans,
     canonical_spans,
     row_spans,
@@ -39,8 +40,6 @@ from streams.sources import RawMessage
 from streams.sources.captures import find_captures
 from streams.sources.replay import with_heartbeats
 from streams.stage import Message
-
-__all__ = ["Outcome", "RawRecord", "backfill_canonical", "backfill_captures", "backfill_messages", "backfill_topics"]
 
 SPAN_RECORDS = 100_000
 """Raw records of a span: what states cost that travel between processes is small beside it."""
@@ -211,8 +210,9 @@ def written(
     tiles: Path | None,
     rows: Path | None,
     progress: Said,
+    made_rows: Callable[[dict[int, RowsMade]], None] = lambda _: None,
 ) -> None:
-    """Make rows of tiles, and write both into Parquet files."""
+    """Make rows of tiles, and write both into Parquet files; `made_rows` is given those of each span."""
     with ExitStack() as files:
         job = jobs[0]
         tile_file = (
@@ -226,6 +226,7 @@ def written(
                 yield span
 
         for made in row_spans(kept(spans), jobs, executor):
+            made_rows(made)
             for partition in sorted(made):
                 table, messages = made[partition].table, made[partition].messages
                 outcome.row_messages += len(messages)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from itertools import zip_longest
 from pickle import dump, load
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import msgspec
 import numpy as np
@@ -75,7 +75,7 @@ class Scratch:
     """What the first reading leaves for the second: canonical messages and rows of each span, on disk."""
 
     def __init__(self) -> None:
-        self._messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `close`
+        self._messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed at the end of the block
         self._rows: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
 
     def keep(self, spans: Iterable[CanonicalSpan]) -> Iterator[CanonicalSpan]:
@@ -96,8 +96,10 @@ class Scratch:
         """Yield the rows of the spans again, by partition."""
         yield from _again(self._rows)
 
-    def close(self) -> None:
-        """Delete it."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._messages.close()
         self._rows.close()
 

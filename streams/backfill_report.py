@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from rich.table import Table
+from rich.table import Column, Table
 
 from schemas.rules import SECOND_NS
 from streams.backfill_late import EDGES_NS, LateReport
@@ -26,10 +26,11 @@ def tables(report: LateReport) -> Iterator[Table]:
 
 
 def _settings_table(report: LateReport) -> Table:
-    table = Table("allowed lateness", "late events", "share", *report.lateness, title="Events that would be late")
+    some = {name: each for name, each in report.lateness.items() if any(each.late)}
+    table = Table("allowed lateness", "late events", "share", *some, title="Events that would be late")
     for seconds, (count, share) in report.candidates.items():
         place = int(np.searchsorted(EDGES_NS, round(float(seconds) * SECOND_NS)))
-        shares = (each.late[place] / each.events for each in report.lateness.values())
+        shares = (each.late[place] / each.events for each in some.values())
         mark = " *" if float(seconds) == report.allowed_lateness_seconds else ""
         table.add_row(f"{seconds} s{mark}", f"{count:,}", f"{share:.3%}", *(f"{each:.3%}" for each in shares))
     return table
@@ -41,12 +42,11 @@ def _feature_table(report: LateReport) -> Table:
         f"Without lateness above {report.allowed_lateness_seconds:g} s: {changes.rows_changed:,} of {changes.rows:,} "
         f"rows changed, {changes.rows_appeared:,} more"
     )
-    columns = ("feature", "rows changed", "share", "mean change", "max change", "mean relative", "max relative")
-    table = Table(*columns, title=title)
+    table = Table(Column("feature", no_wrap=True), *("rows", "share", "mean", "max", "mean %", "max %"), title=title)
     ordered = sorted(changes.features.items(), key=lambda pair: (-pair[1].changed, pair[0]))
     for name, effect in [pair for pair in ordered if pair[1].changed][:_SHOWN]:
         absolute = (f"{effect.mean_absolute:.3g}", f"{effect.max_absolute:.3g}")
-        relative = (f"{effect.mean_relative:.2%}", f"{effect.max_relative:.2%}")
+        relative = (f"{100 * effect.mean_relative:.3g}", f"{100 * effect.max_relative:.3g}")
         table.add_row(name, f"{effect.changed:,}", f"{effect.changed / changes.rows:.2%}", *absolute, *relative)
     return table
 
@@ -66,7 +66,8 @@ def plot_lateness(report: LateReport, path: Path) -> None:
     seconds = EDGES_NS / SECOND_NS
     for name, each in report.lateness.items():
         share = np.array(each.late) / each.events
-        axes.step(seconds, np.where(share > 0, share, np.nan), where="post", label=f"{name} ({each.events:,} events)")
+        count = f"{each.events:,} events" if any(each.late) else f"{each.events:,} events, none late"
+        axes.step(seconds, np.where(share > 0, share, np.nan), where="post", label=f"{name} ({count})")
     setting = report.allowed_lateness_seconds
     axes.axvline(setting, color="black", linestyle="--", linewidth=1, label=f"setting: {setting:g} s")
     axes.set(xscale="log", yscale="log", xlabel="allowed lateness, seconds", ylabel="share of events that are late")
