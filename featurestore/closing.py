@@ -17,7 +17,7 @@ from featurestore.tiler import Tiler
 from featurestore.tiles import SPAN_TILES
 from schemas import Rules, StateError
 from schemas.forecasts import encode_json
-from schemas.rows import Rows, encode_rows, row_headers
+from schemas.rows import Rows, encode_row_messages, row_headers
 from schemas.topics import FEATURE_ROW, MARKET_STATE
 
 
@@ -102,10 +102,12 @@ class Closing:
                 tiles, listed = tiles[: waiting[0]], listed[:, : waiting[0]]
         if len(tiles):
             self.row_border_ns = (int(tiles[-1]) + 1) * self._tile_ns
-        return [self._row_output(rows) for rows in self._rows.make(tiles, listed)]
+        messages = list(self._rows.make(tiles, listed))
+        values = encode_row_messages(messages) if messages else []
+        return [self._row_output(rows, value) for rows, value in zip(messages, values, strict=True)]
 
-    def _row_output(self, rows: Rows) -> Output:
-        return Output(FEATURE_ROW, self._partition, None, encode_rows(rows), row_headers(rows.header))
+    def _row_output(self, rows: Rows, value: bytes) -> Output:
+        return Output(FEATURE_ROW, self._partition, None, value, row_headers(rows.header))
 
     def close(self, target: int, pending: Pending, outputs: list[Output]) -> bool:
         """Close a block of tiles before `target`; return whether there was anything to do."""

@@ -71,10 +71,7 @@ class PartitionEngine:
             for topic, raw in FED_BY.items()
             if raw in rules.raw_partitions
         }
-        fields: dict[str, set[str]] = {}
-        for spec in catalogue.tiles:
-            fields.setdefault(spec.record, set()).update(spec.columns)
-        self._pending = Pending({record: sorted(names) for record, names in fields.items()})
+        self._pending = Pending()
         self._early_parts: list[tuple[int, MarketPart]] = []
         self._market_resume = 0 if state is None else state.market_resume
         self._closing: Closing | None = None
@@ -195,18 +192,22 @@ class PartitionEngine:
         if last <= seen:
             self.repeated_events += len(batch)
             return None, -1
+        times = batch.numbers("tile_time_ns")
+        first_ns, last_ns = int(times.min()), int(times.max())
+        closed_ns = first_ns if self.closed_ns is None else self.closed_ns
+        if (int(offsets[0]), int(indices[0])) > seen and first_ns >= closed_ns:
+            self._pending.add(batch.record, batch.to_arrow(), (first_ns, last_ns))
+            return last, last_ns
         taken = (offsets > seen[0]) | ((offsets == seen[0]) & (indices > seen[1]))
         self.repeated_events += len(batch) - int(taken.sum())
-        times = batch.numbers("tile_time_ns")
-        closed_ns = self.closed_ns
-        if closed_ns is not None:
-            # Events of closed tiles are read again after a restart; they were counted then.
-            taken &= times >= closed_ns
+        # Events of closed tiles are read again after a restart; they were counted then.
+        taken &= times >= closed_ns
         if not taken.any():
             return last, -1
-        events = batch.to_arrow()
-        self._pending.add(batch.record, events if taken.all() else events.filter(pa.array(taken)))
-        return last, int(times[taken].max())
+        kept = times[taken]
+        last_ns = int(kept.max())
+        self._pending.add(batch.record, batch.to_arrow().filter(pa.array(taken)), (int(kept.min()), last_ns))
+        return last, last_ns
 
     def _apply_part(self, offset: int, headers: Mapping[str, bytes], value: bytes) -> None:
         if offset < self._market_resume:
@@ -293,6 +294,8 @@ def _check_stamps(
     """Raise DecodeError where stamps are of another raw partition than the header's, or do not rise."""
     if (partitions != raw).any():
         raise DecodeError(f"expected events of raw partition {raw} alone", path="$.raw_partition")
+    if (offsets[1:] > offsets[:-1]).all():
+        return
     rises = (offsets[1:] > offsets[:-1]) | ((offsets[1:] == offsets[:-1]) & (indices[1:] > indices[:-1]))
     if not rises.all():
         raise DecodeError("expected stamps that rise", path="$.raw_offset")

@@ -1,7 +1,8 @@
 """Events of tiles that are still open, and their order and repeats when the tiles close."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +10,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from featurestore.levels import Levels, level_matrix, list_fields
-from schemas import EVENTS, Depth
+from schemas import Depth
 
 _ORDERING = ("venue", "sequence", "id", "tile_time_ns", "raw_partition", "raw_offset", "raw_index")
 _MOST_BITS = 62
@@ -21,54 +22,53 @@ class _Chunk:
     first_ns: int
     last_ns: int
     batch: pa.RecordBatch
+    begun: bool = False
+    """Whether its first events were taken before."""
 
 
 class Pending:
-    """Accepted events of open tiles, by record type, as they came.
+    """Accepted events of open tiles, by record type, as they came."""
 
-    `fields`: the columns that tiles read, by record type.
-    """
-
-    def __init__(self, fields: Mapping[str, Iterable[str]]) -> None:
-        self._columns = {
-            record: list(dict.fromkeys(("instrument_id", *_ORDERING, *fields.get(record, ())))) for record in EVENTS
-        }
-        self._columns[Depth.record].append(_UNKNOWN)
+    def __init__(self) -> None:
         self._chunks: dict[str, list[_Chunk]] = {}
+        self._taken_ns = 0
         self.events = 0
         """Number of events that are held."""
 
-    def add(self, record: str, batch: pa.RecordBatch) -> None:
-        """Hold the events of one message."""
-        times = batch.column("tile_time_ns").to_numpy()
+    def add(self, record: str, batch: pa.RecordBatch, span_ns: tuple[int, int] | None = None) -> None:
+        """Hold the events of one message; `span_ns`: the first and last of their tile times, where known."""
+        if span_ns is None:
+            times = batch.column("tile_time_ns").to_numpy()
+            span_ns = int(times.min()), int(times.max())
         if record == Depth.record:
             batch = batch.append_column(_UNKNOWN, _without_levels(batch))
-        chunk = _Chunk(int(times.min()), int(times.max()), batch.select(self._columns[record]))
-        self._chunks.setdefault(record, []).append(chunk)
-        self.events += len(times)
+        self._chunks.setdefault(record, []).append(_Chunk(*span_ns, batch))
+        self.events += batch.num_rows
 
     def first_ns(self) -> int | None:
         """Return the earliest tile time that is held."""
         return min((chunk.first_ns for chunks in self._chunks.values() for chunk in chunks), default=None)
 
     def take(self, border_ns: int) -> dict[str, "Events"]:
-        """Remove and return the events with tile time below `border_ns`, by record type."""
+        """Remove and return the events with tile time below `border_ns`, by record type.
+
+        Borders rise, and no event is added below one of before.
+        """
         taken = {}
         for record in sorted(self._chunks):
-            batches, kept = [], []
-            for chunk in self._chunks[record]:
-                if chunk.first_ns >= border_ns:
-                    kept.append(chunk)
-                elif chunk.last_ns < border_ns:
-                    batches.append(chunk.batch)
-                else:
-                    inside, outside = _split(chunk, border_ns)
-                    batches.append(inside)
-                    kept.append(outside)
-            self._chunks[record] = kept
-            if batches:
-                taken[record] = Events(batches)
-                self.events -= len(taken[record])
+            inside = [chunk for chunk in self._chunks[record] if chunk.first_ns < border_ns]
+            if not inside:
+                continue
+            kept = (_rest(chunk, border_ns) for chunk in self._chunks[record] if chunk.last_ns >= border_ns)
+            self._chunks[record] = list(kept)
+            events = Events([chunk.batch for chunk in inside])
+            # Messages are not cut at the border, which would cost more than to read them twice.
+            if any(chunk.begun or chunk.last_ns >= border_ns for chunk in inside):
+                times = events.tile_times
+                events = events.of(np.flatnonzero((times >= self._taken_ns) & (times < border_ns)))
+            taken[record] = events
+            self.events -= len(events)
+        self._taken_ns = border_ns
         return taken
 
 
@@ -77,58 +77,92 @@ def _without_levels(batch: pa.RecordBatch) -> pa.Array:
     return pa.array(sum(lists) == 0)
 
 
-def _split(chunk: _Chunk, border_ns: int) -> tuple[pa.RecordBatch, _Chunk]:
+def _rest(chunk: _Chunk, border_ns: int) -> _Chunk:
+    if chunk.first_ns >= border_ns:
+        return chunk
     times = chunk.batch.column("tile_time_ns").to_numpy()
-    early = times < border_ns
-    rest = times[~early]
-    outside = _Chunk(int(rest.min()), chunk.last_ns, chunk.batch.filter(pa.array(~early)))
-    return chunk.batch.filter(pa.array(early)), outside
+    return _Chunk(int(times[times >= border_ns].min()), chunk.last_ns, chunk.batch, begun=True)
+
+
+class _Table:
+    """Batches of one record type as columns, each put together when it is asked for."""
+
+    def __init__(self, batches: Sequence[pa.RecordBatch]) -> None:
+        self._table = pa.Table.from_batches(batches)
+        self._numbers: dict[str, NDArray[Any]] = {}
+        self._arrays: dict[str, pa.Array] = {}
+
+    def numbers(self, name: str) -> NDArray[Any]:
+        if name not in self._numbers:
+            self._numbers[name] = self._table.column(name).to_numpy()
+        return self._numbers[name]
+
+    def array(self, name: str) -> pa.Array:
+        if name not in self._arrays:
+            column = self._table.column(name)
+            whole = column.num_chunks == 1
+            self._arrays[name] = column.chunk(0) if whole else column.unify_dictionaries().combine_chunks()
+        return self._arrays[name]
+
+    def type_of(self, name: str) -> pa.DataType:
+        return self._table.schema.field(name).type
 
 
 class Events:
     """Events of one record type in closing tiles, one column at a time."""
 
-    def __init__(self, batches: list[pa.RecordBatch]) -> None:
-        table = pa.Table.from_batches(batches)
-        self._table = table.unify_dictionaries().combine_chunks() if len(batches) > 1 else table
+    def __init__(self, batches: Sequence[pa.RecordBatch]) -> None:
+        self._set(_Table(batches), None)
+
+    def _set(self, table: _Table, selected: NDArray[np.int64] | None) -> None:
+        self._table = table
+        self._selected = selected
+        self.tile_times = self.numbers("tile_time_ns")
         names = self._dictionary("instrument_id")
         self.names: list[str] = names[1]
         """Instruments or assets, each once."""
         self.codes = names[0]
         """Index into `names` of each event."""
-        self.tile_times = self.numbers("tile_time_ns")
 
     def __len__(self) -> int:
-        return int(self._table.num_rows)
+        return len(self.tile_times)
 
     def of(self, rows: NDArray[np.int64]) -> "Events":
         """Return the events of these rows."""
-        return Events(self._table.take(pa.array(rows)).to_batches())
+        found = Events.__new__(Events)
+        found._set(self._table, self._rows(rows))  # noqa: SLF001  # its own
+        return found
 
-    def numbers(self, name: str) -> NDArray[np.int64]:
-        """Return an integer column."""
-        return self._array(name).to_numpy()  # type: ignore[no-any-return]
+    def _rows(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where events stand in the table."""
+        return rows if self._selected is None else self._selected[rows]
+
+    def numbers(self, name: str) -> NDArray[Any]:
+        """Return a column of numbers."""
+        whole = self._table.numbers(name)
+        return whole if self._selected is None else whole[self._selected]
 
     def tile_input(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.float64] | NDArray[np.str_]:
         """Return a column of `rows` as tile functions get it: float64, or texts."""
-        array = self._array(name)
-        if pa.types.is_dictionary(array.type):
+        kind = self._table.type_of(name)
+        if pa.types.is_dictionary(kind):
             codes, names = self._dictionary(name)
             return np.array(names, dtype=np.str_)[codes[rows]]
-        if pa.types.is_string(array.type):
-            return np.array(array.take(pa.array(rows)).to_pylist(), dtype=np.str_)
-        return array.to_numpy()[rows].astype(np.float64, copy=False)  # type: ignore[no-any-return]
+        rows = self._rows(rows)
+        if pa.types.is_string(kind):
+            return np.array(self._table.array(name).take(pa.array(rows)).to_pylist(), dtype=np.str_)
+        return self._table.numbers(name)[rows].astype(np.float64, copy=False)
 
     def levels(self, name: str, rows: NDArray[np.int64]) -> Levels:
         """Return a list column of `rows` as functions of its levels get it, (rows, LEVELS)."""
-        array = self._array(name)
+        array, rows = self._table.array(name), self._rows(rows)
         offsets = array.offsets.to_numpy()
         values = array.values.to_numpy(zero_copy_only=False)
         return level_matrix(values, offsets[:-1][rows], np.diff(offsets)[rows])
 
     def unknown_books(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which depth events of `rows` say that their book is not known: those without levels."""
-        return self._array(_UNKNOWN).to_numpy(zero_copy_only=False)[rows]  # type: ignore[no-any-return]
+        return self._table.numbers(_UNKNOWN)[self._rows(rows)]
 
     def order(self, entities: NDArray[np.int64], start_ns: int) -> NDArray[np.int64]:
         """Return the order by (entity, tile time, sequence, venue, id, raw partition, stamp).
@@ -194,13 +228,12 @@ class Events:
         kept[doubtful[by_identity[1:][repeat]]] = False
         return kept
 
-    def _array(self, name: str) -> pa.Array:
-        column = self._table.column(name)
-        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
     def _dictionary(self, name: str) -> tuple[NDArray[np.int64], list[str]]:
-        array = self._array(name)
-        return array.indices.to_numpy().astype(np.int64), array.dictionary.to_pylist()
+        array = self._table.array(name)
+        codes = array.indices.to_numpy()
+        return (codes if self._selected is None else codes[self._selected]).astype(
+            np.int64
+        ), array.dictionary.to_pylist()
 
     def _venues(self) -> NDArray[np.int64]:
         """Return the rank of each event's venue."""
@@ -208,13 +241,13 @@ class Events:
         return _ranks(names)[codes]
 
     def _has_ids(self) -> bool:
-        return bool(pa.compute.any(pa.compute.not_equal(self._array("id"), "")).as_py())
+        return bool(pa.compute.any(pa.compute.not_equal(self._table.array("id"), "")).as_py())
 
     def _ids(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the rank of the ids of `rows`; 0 is the empty one, and only that."""
         if not self._has_ids():
             return np.zeros(len(rows), dtype=np.int64)
-        encoded = self._array("id").take(pa.array(rows)).dictionary_encode()
+        encoded = self._table.array("id").take(pa.array(self._rows(rows))).dictionary_encode()
         names = ["", *encoded.dictionary.to_pylist()]
         return np.asarray(_ranks(names)[1:][encoded.indices.to_numpy()])
 

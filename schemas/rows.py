@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from schemas.batches import ipc_batch, ipc_bytes
+from schemas.batches import ipc_batch
 from schemas.errors import DecodeError
 
 AGED = ("trade", "quote", "depth", "derivative", "liquidation", "option", "bar", "flow", "score")
@@ -18,6 +18,13 @@ QUALITY = ("warming", "stale", "book-gap")
 """Meaning of the bits of the quality column, lowest first."""
 
 _FIXED = ("instrument_id", "quality", "mask")
+_NAME = pa.field("instrument_id", pa.string(), nullable=False)
+_BITS = pa.field("quality", pa.uint32(), nullable=False)
+_FLOAT = pa.float64()
+_SOME_TIME = "8888888888888888888"
+"""Stands for the time in the bytes of a schema; no other text in it can be that."""
+_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+"""The end of an Arrow IPC stream."""
 
 
 class RowHeader(msgspec.Struct, frozen=True):
@@ -66,8 +73,8 @@ def row_fields(features: tuple[str, ...]) -> tuple[pa.Field, ...]:
     want one dense column: 1 known, 0 not, in the order of the feature columns.
     """
     return (
-        pa.field("instrument_id", pa.string(), nullable=False),
-        pa.field("quality", pa.uint32(), nullable=False),
+        _NAME,
+        _BITS,
         *(pa.field(f"age_{record}", pa.float64()) for record in AGED),
         *(pa.field(name, pa.float64()) for name in features),
         pa.field("mask", pa.list_(pa.uint8(), len(features)), nullable=False),
@@ -85,25 +92,70 @@ def row_headers(header: RowHeader) -> list[tuple[str, bytes]]:
 
 def encode_rows(rows: Rows) -> bytes:
     """Return the rows as Arrow IPC bytes; equal rows give equal bytes."""
-    known = ~np.isnan(rows.values)
-    mask = pa.FixedSizeListArray.from_arrays(pa.array(known.astype(np.uint8).ravel()), len(rows.features))
+    return encode_row_messages([rows])[0]
+
+
+def encode_row_messages(messages: Sequence[Rows]) -> list[bytes]:
+    """Return the bytes of each message; all have the same features.
+
+    Columns are made once for all messages and cut: a column costs more than its values.
+    """
+    features = messages[0].features
+    numbers = _numbers([rows.ages for rows in messages], [rows.values for rows in messages])
+    encoded, start = [], 1
+    for rows in messages:
+        stop = start + len(rows.instruments)
+        columns = numbers.slice(start, stop - start)
+        mask = pa.array((~np.isnan(rows.values)).astype(np.uint8).ravel())
+        columns = columns.add_column(0, _NAME, pa.array(rows.instruments, pa.string()))
+        columns = columns.add_column(1, _BITS, pa.array(rows.quality, pa.uint32()))
+        columns = columns.append_column("mask", pa.FixedSizeListArray.from_arrays(mask, len(features)))
+        encoded.append(_schema_bytes(features, rows.header) + columns.serialize().to_pybytes() + _END)
+        start = stop
+    return encoded
+
+
+def _numbers(ages: Sequence[npt.NDArray[np.float64]], values: Sequence[npt.NDArray[np.float64]]) -> pa.RecordBatch:
+    """Return ages and features of many messages as columns, null where NaN, behind one row that is no message's.
+
+    With that row every cut begins inside, and Arrow copies the validity bits: at the beginning it
+    would keep those of the next message in the last byte.
+    """
+    both = np.concatenate([np.concatenate(ages), np.concatenate(values)], axis=1)
+    columns = np.empty((both.shape[1], len(both) + 1))
+    columns[:, 0] = np.nan
+    columns[:, 1:] = both.T
+    known = np.packbits(~np.isnan(columns), axis=1, bitorder="little")
     arrays = [
-        pa.array(rows.instruments, pa.string()),
-        pa.array(rows.quality, pa.uint32()),
-        *_nullable(rows.ages),
-        *_nullable(rows.values),
-        mask,
+        pa.Array.from_buffers(_FLOAT, len(column), [pa.py_buffer(bits), pa.py_buffer(column)])
+        for column, bits in zip(columns, known, strict=True)
     ]
-    header = rows.header
+    return pa.RecordBatch.from_arrays(arrays, names=list(map(str, range(len(arrays)))))
+
+
+def _schema_bytes(features: tuple[str, ...], header: RowHeader) -> bytes:
+    """Return the bytes of a message's schema, which differ in the time alone."""
+    time = str(header.row_time_ns)
+    if len(time) != len(_SOME_TIME):
+        return _schema_of(features, header, time)
+    template = _template(features, header.partition, header.rules_id, header.feature_set_id)
+    return template.replace(_SOME_TIME.encode(), time.encode())
+
+
+@lru_cache(maxsize=64)
+def _template(features: tuple[str, ...], partition: int, rules_id: str, feature_set_id: str) -> bytes:
+    return _schema_of(features, RowHeader(0, partition, rules_id, feature_set_id), _SOME_TIME)
+
+
+def _schema_of(features: tuple[str, ...], header: RowHeader, time: str) -> bytes:
     metadata = {
         "record": "row",
-        "row_time_ns": str(header.row_time_ns),
+        "row_time_ns": time,
         "partition": str(header.partition),
         "rules_id": header.rules_id,
         "feature_set_id": header.feature_set_id,
     }
-    schema = pa.schema(row_fields(rows.features), metadata=metadata)
-    return ipc_bytes(pa.record_batch(arrays, schema=schema))
+    return bytes(pa.schema(row_fields(features), metadata=metadata).serialize())
 
 
 def decode_rows(value: bytes) -> Rows:
@@ -123,10 +175,6 @@ def decode_rows(value: bytes) -> Rows:
         _matrix(batch, ages),
         batch.column("quality").to_numpy(),
     )
-
-
-def _nullable(values: npt.NDArray[np.float64]) -> list[pa.Array]:
-    return [pa.array(column, mask=np.isnan(column)) for column in np.ascontiguousarray(values.T)]
 
 
 def _matrix(batch: pa.RecordBatch, names: Sequence[str]) -> npt.NDArray[np.float64]:

@@ -72,10 +72,10 @@ def test_order_and_repeats_are_those_of_plain_sorting(seed, ids, spread):
 
 
 def test_events_of_open_tiles_stay():
-    pending = Pending({"trade": ["price"]})
+    pending = Pending()
     rows = [("v:A-USD", at, -1, "v", "", 0, n, float(n)) for n, at in enumerate((5, 25, 15, 35))]
     pending.add("trade", batch(rows[:2]))
-    pending.add("trade", batch(rows[2:]))
+    pending.add("trade", batch(rows[2:]), (15, 35))
     assert (pending.events, pending.first_ns()) == (4, 5)
     assert sorted(pending.take(20)["trade"].tile_times) == [5, 15]
     assert (pending.events, pending.first_ns()) == (2, 25)
