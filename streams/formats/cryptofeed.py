@@ -1,4 +1,4 @@
-"""What cryptofeed's Kafka callbacks write: normalised JSON of trades, tickers, L1 books and funding.
+"""What cryptofeed's Kafka callbacks write: normalised JSON of trades, quotes, books, candles and the rest.
 
 No record says what it is, so its fields do. `timestamp` is the venue's time; where the venue sent
 none, cryptofeed repeats `receipt_timestamp`, and the record then carries no event time here.
@@ -7,16 +7,32 @@ https://github.com/bmoscon/cryptofeed/blob/master/cryptofeed/types.pyx
 """
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
-from schemas import DecodeError, Derivative, Event, LeftOut, Quote, Trade
+from schemas import DecodeError, Derivative, Event, LeftOut, Liquidation, Quote, Trade
 from schemas.events import UNKNOWN
+from streams.formats.bars import interval_ns
 from streams.formats.binance_symbols import contract_usd
-from streams.formats.fields import Identifier, Name, NonNegative, Positive, read
+from streams.formats.book import BookChange
+from streams.formats.candles import closed_bar
+from streams.formats.cryptofeed_records import (
+    BookRecord,
+    CandleRecord,
+    FundingRecord,
+    IndexRecord,
+    L1Record,
+    LiquidationRecord,
+    OpenInterestRecord,
+    Record,
+    Shape,
+    TickerRecord,
+    TradeRecord,
+)
+from streams.formats.fields import read
 
 FORMAT = "cryptofeed"
 
@@ -30,103 +46,22 @@ _SYMBOL = re.compile(r"([A-Z0-9]{1,20})-([A-Z0-9]{1,20})(?:-(PERP|([0-9]{2})([FG
 _MONTHS = "FGHJKMNQUVXZ"
 """The futures market's letters for January to December."""
 
-_Seconds = Annotated[float, Meta(ge=0, le=4_102_444_800)]
+_Made = list[Event | BookChange] | LeftOut
 
 
-class _Record(msgspec.Struct, frozen=True, gc=False):
-    exchange: Name
-    symbol: Name
-    timestamp: _Seconds | None = None
-    receipt_timestamp: _Seconds | None = None
+_SHAPE = msgspec.json.Decoder(Shape)
 
 
-class TradeRecord(_Record, frozen=True, gc=False, kw_only=True):
-    """A trade; `side` is the aggressor's."""
-
-    side: Literal["buy", "sell"]
-    amount: Positive
-    price: Positive
-    id: Identifier | int | None = None
-
-
-class TickerRecord(_Record, frozen=True, gc=False, kw_only=True):
-    """Best prices without sizes."""
-
-    bid: Positive
-    ask: Positive
+def decode(value: bytes, source: str) -> _Made:  # noqa: ARG001 - the record names its venue
+    """Return the events of one record; raises DecodeError."""
+    reader = _READERS.get(read(_SHAPE, value).kind)
+    if reader is None:
+        raise DecodeError(f"expected a trade, ticker, book or another record of cryptofeed, got {value[:40]!r}")
+    decoder, build = reader
+    return build(read(decoder, value))
 
 
-class L1Record(_Record, frozen=True, gc=False, kw_only=True):
-    """Best prices and sizes."""
-
-    bid_price: Positive
-    bid_size: NonNegative
-    ask_price: Positive
-    ask_size: NonNegative
-
-
-class FundingRecord(_Record, frozen=True, gc=False, kw_only=True):
-    """Funding of a perpetual."""
-
-    rate: Annotated[float, Meta(ge=-10, le=10)]
-    mark_price: Positive | None = None
-    next_funding_time: _Seconds | None = None
-
-
-class _Shape(msgspec.Struct, frozen=True, gc=False):
-    """The fields that tell records apart."""
-
-    side: msgspec.Raw = msgspec.Raw(b"")
-    bid: msgspec.Raw = msgspec.Raw(b"")
-    bid_price: msgspec.Raw = msgspec.Raw(b"")
-    rate: msgspec.Raw = msgspec.Raw(b"")
-    book: msgspec.Raw = msgspec.Raw(b"")
-    delta: msgspec.Raw = msgspec.Raw(b"")
-    open: msgspec.Raw = msgspec.Raw(b"")
-    open_interest: msgspec.Raw = msgspec.Raw(b"")
-    leaves_qty: msgspec.Raw = msgspec.Raw(b"")
-    quantity: msgspec.Raw = msgspec.Raw(b"")
-    status: msgspec.Raw = msgspec.Raw(b"")
-
-
-_SHAPE = msgspec.json.Decoder(_Shape)
-_TRADE = msgspec.json.Decoder(TradeRecord, strict=False)
-_TICKER = msgspec.json.Decoder(TickerRecord, strict=False)
-_L1 = msgspec.json.Decoder(L1Record, strict=False)
-_FUNDING = msgspec.json.Decoder(FundingRecord, strict=False)
-_HEADER = msgspec.json.Decoder(_Record, strict=False)
-
-
-def decode(value: bytes, source: str) -> list[Event] | LeftOut:  # noqa: ARG001 - the record names its venue
-    """Return the event of one record; raises DecodeError."""
-    shape = read(_SHAPE, value)
-    if _left_out(shape):
-        record = read(_HEADER, value)
-        _venue(record.exchange)
-        return LeftOut(_left_out(shape))
-    if shape.side:
-        return _trade(read(_TRADE, value))
-    if shape.bid_price:
-        return [_l1(read(_L1, value))]
-    if shape.bid:
-        return [_ticker(read(_TICKER, value))]
-    if shape.rate:
-        return [_funding(read(_FUNDING, value))]
-    raise DecodeError(f"expected a trade, ticker, L1 book or funding of cryptofeed, got {value[:40]!r}")
-
-
-def _left_out(shape: _Shape) -> str:
-    """Return the kind of a record that nobody here reads, "" for the others."""
-    if shape.leaves_qty or (shape.quantity and shape.status):
-        return "liquidation"
-    if shape.open:
-        return "candle"
-    if shape.open_interest:
-        return "open_interest"
-    return "book" if shape.book or shape.delta else ""
-
-
-def _trade(record: TradeRecord) -> list[Event] | LeftOut:
+def _trade(record: TradeRecord) -> _Made:
     venue, instrument_id = _names(record)
     usd = _contract_usd(venue, instrument_id)
     if usd is None:
@@ -144,44 +79,136 @@ def _trade(record: TradeRecord) -> list[Event] | LeftOut:
     ]
 
 
-def _ticker(record: TickerRecord) -> Event:
+def _ticker(record: TickerRecord) -> _Made:
     return _quote(record, record.bid, UNKNOWN, record.ask, UNKNOWN)
 
 
-def _l1(record: L1Record) -> Event:
+def _l1(record: L1Record) -> _Made:
     return _quote(record, record.bid_price, record.bid_size, record.ask_price, record.ask_size)
 
 
-def _quote(record: _Record, bid: float, bid_size: float, ask: float, ask_size: float) -> Event:
+def _quote(record: Record, bid: float, bid_size: float, ask: float, ask_size: float) -> _Made:
     if bid > ask:
         raise DecodeError(f"expected a bid of at most the ask {ask}, got {bid}")
     venue, instrument_id = _names(record)
     usd = _contract_usd(venue, instrument_id)
     unit = UNKNOWN if usd is None else usd
-    return Quote(
-        instrument_id=instrument_id,
-        venue=venue,
-        event_time_ns=_event_time_ns(record),
-        bid_price=bid,
-        bid_size=bid_size * unit / bid if unit else bid_size,
-        ask_price=ask,
-        ask_size=ask_size * unit / ask if unit else ask_size,
-    )
+    return [
+        Quote(
+            instrument_id=instrument_id,
+            venue=venue,
+            event_time_ns=_event_time_ns(record),
+            bid_price=bid,
+            bid_size=bid_size * unit / bid if unit else bid_size,
+            ask_price=ask,
+            ask_size=ask_size * unit / ask if unit else ask_size,
+        )
+    ]
 
 
-def _funding(record: FundingRecord) -> Event:
+def _funding(record: FundingRecord) -> _Made:
     venue, instrument_id = _names(record)
-    return Derivative(
-        instrument_id=instrument_id,
-        venue=venue,
-        event_time_ns=_event_time_ns(record),
-        mark_price=UNKNOWN if record.mark_price is None else record.mark_price,
-        funding_rate=record.rate,
-        next_funding_time_ns=_nanoseconds(record.next_funding_time or 0.0),
+    return [
+        Derivative(
+            instrument_id=instrument_id,
+            venue=venue,
+            event_time_ns=_event_time_ns(record),
+            mark_price=UNKNOWN if record.mark_price is None else record.mark_price,
+            funding_rate=record.rate,
+            next_funding_time_ns=_nanoseconds(record.next_funding_time or 0.0),
+        )
+    ]
+
+
+def _liquidation(record: LiquidationRecord) -> _Made:
+    venue, instrument_id = _names(record)
+    usd = _contract_usd(venue, instrument_id)
+    size = record.quantity or record.leaves_qty
+    if size is None:
+        raise DecodeError("expected a quantity or a leaves_qty, got neither")
+    if usd is None:
+        return LeftOut("liquidation-in-contracts")
+    return [
+        Liquidation(
+            instrument_id=instrument_id,
+            venue=venue,
+            event_time_ns=_event_time_ns(record),
+            id="" if record.id is None else str(record.id)[:256],
+            price=record.price,
+            size=size * usd / record.price if usd else size,
+            side=1 if record.side == "buy" else -1,
+        )
+    ]
+
+
+def _open_interest(record: OpenInterestRecord) -> _Made:
+    venue, instrument_id = _names(record)
+    # Dollars need a price to be base units, and this record has none.
+    if _contract_usd(venue, instrument_id) != 0.0:
+        return LeftOut("open-interest-in-contracts")
+    return [
+        Derivative(
+            instrument_id=instrument_id,
+            venue=venue,
+            event_time_ns=_event_time_ns(record),
+            open_interest=record.open_interest,
+        )
+    ]
+
+
+def _index(record: IndexRecord) -> _Made:
+    venue, instrument_id = _names(record)
+    if instrument_id.count("-", len(venue)) < 2:  # noqa: PLR2004 - base, quote, contract
+        return LeftOut("index-of-no-derivative")
+    return [
+        Derivative(
+            instrument_id=instrument_id,
+            venue=venue,
+            event_time_ns=_event_time_ns(record),
+            index_price=record.price,
+        )
+    ]
+
+
+def _candle(record: CandleRecord) -> _Made:
+    venue, instrument_id = _names(record)
+    if not record.closed:
+        return LeftOut("open-candle")
+    if _contract_usd(venue, instrument_id) != 0.0:
+        return LeftOut("candle-in-contracts")
+    prices = (record.open, record.high, record.low, record.close)
+    made = closed_bar(
+        instrument_id, _nanoseconds(record.start), interval_ns(record.interval), prices, record.volume, "$"
     )
+    return [made if record.trades is None else msgspec.structs.replace(made, trade_count=record.trades)]
 
 
-def _event_time_ns(record: _Record) -> int:
+def _book(record: BookRecord) -> _Made:
+    venue, instrument_id = _names(record)
+    usd = _contract_usd(venue, instrument_id)
+    if usd is None:
+        return LeftOut("book-in-contracts")
+    if record.book is not None:
+        bids, asks = list(record.book.bid.items()), list(record.book.ask.items())
+    elif record.delta is not None:
+        bids, asks = record.delta.bid, record.delta.ask
+    else:
+        return LeftOut("nothing-in-it")
+    return [
+        BookChange(
+            instrument_id=instrument_id,
+            venue=venue,
+            event_time_ns=_event_time_ns(record),
+            bids=bids,
+            asks=asks,
+            snapshot=record.book is not None,
+            last=-1 if record.sequence_number is None else record.sequence_number,
+            contract_usd=usd,
+        )
+    ]
+
+
+def _event_time_ns(record: Record) -> int:
     if record.timestamp is None or record.timestamp == record.receipt_timestamp:
         return 0
     return _nanoseconds(record.timestamp)
@@ -192,7 +219,7 @@ def _nanoseconds(seconds: float) -> int:
     return round(seconds * 1e6) * 1_000
 
 
-def _names(record: _Record) -> tuple[str, str]:
+def _names(record: Record) -> tuple[str, str]:
     venue = _venue(record.exchange)
     return venue, _instrument(venue, record.symbol)
 
@@ -223,3 +250,23 @@ def _contract_usd(venue: str, instrument_id: str) -> float | None:
     if venue == "binance-coinm":
         return contract_usd(venue, f"{base}{quote}")
     return 0.0 if venue in _BASE_UNIT_VENUES and quote in _STABLE else None
+
+
+_Build = Callable[[Any], _Made]
+
+
+def _reader(kind: Any, build: _Build) -> tuple[msgspec.json.Decoder[Any], _Build]:
+    return msgspec.json.Decoder(kind, strict=False), build
+
+
+_READERS = {
+    "trade": _reader(TradeRecord, _trade),
+    "ticker": _reader(TickerRecord, _ticker),
+    "l1_book": _reader(L1Record, _l1),
+    "funding": _reader(FundingRecord, _funding),
+    "liquidation": _reader(LiquidationRecord, _liquidation),
+    "open_interest": _reader(OpenInterestRecord, _open_interest),
+    "index": _reader(IndexRecord, _index),
+    "candle": _reader(CandleRecord, _candle),
+    "book": _reader(BookRecord, _book),
+}

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from schemas import DecodeError, Derivative, LeftOut, Quote, Trade
+from schemas import DecodeError, Derivative, LeftOut, Liquidation, Quote, Trade
 from streams.formats.cryptofeed import decode
 
 TRADE = {
@@ -97,18 +97,95 @@ def test_sizes_in_contracts_of_unknown_worth_are_not_made_up():
     assert event.bid_price == 100.0
 
 
+LIQUIDATION = {
+    "exchange": "BINANCE_FUTURES",
+    "symbol": "BTC-USDT-PERP",
+    "side": "sell",
+    "quantity": 0.5,
+    "price": 28000.0,
+    "id": None,
+    "status": "filled",
+    "timestamp": 1680652700.452,
+    "receipt_timestamp": 1680652700.5,
+}
+CANDLE = {
+    "exchange": "BINANCE_FUTURES",
+    "symbol": "BTC-USDT-PERP",
+    "start": 1680652680.0,
+    "stop": 1680652739.999,
+    "interval": "1m",
+    "trades": 7,
+    "open": 2.0,
+    "close": 3.0,
+    "high": 4.0,
+    "low": 1.0,
+    "volume": 9.0,
+    "closed": True,
+    "timestamp": 1680652740.1,
+    "receipt_timestamp": 1680652740.2,
+}
+BOOK = {
+    "exchange": "COINBASE",
+    "symbol": "BTC-USD",
+    "book": {"bid": {"100.5": 1.5, "99": "2"}, "ask": {"101": 3}},
+    "timestamp": 1680652700.452,
+    "receipt_timestamp": 1680652700.5,
+}
+STATE = {"exchange": "BINANCE_FUTURES", "symbol": "BTC-USDT-PERP", "timestamp": 1680652700.452}
+
+
+def test_a_liquidation():
+    for record in (
+        LIQUIDATION,
+        {key: LIQUIDATION[key] for key in LIQUIDATION if key != "quantity"} | {"leaves_qty": 0.5},
+    ):
+        (forced,) = read(record)
+        assert isinstance(forced, Liquidation)
+        assert (forced.price, forced.size, forced.side, forced.id) == (28000.0, 0.5, -1, "")
+    (inverse,) = read(
+        LIQUIDATION | {"exchange": "BINANCE_DELIVERY", "symbol": "ETH-USD-PERP", "quantity": 5, "price": 50}
+    )
+    assert inverse.size == 1.0
+
+
+def test_open_interest_and_index():
+    (interest,) = read(STATE | {"open_interest": 5.0})
+    assert (interest.open_interest, interest.instrument_id) == (5.0, "binance-usdm:BTC-USDT-PERP")
+    (index,) = read(STATE | {"price": 7.0})
+    assert (index.index_price, index.event_time_ns) == (7.0, 1680652700452000000)
+
+
+def test_a_closed_candle():
+    (bar,) = read(CANDLE)
+    assert (bar.open, bar.high, bar.low, bar.close, bar.volume, bar.trade_count) == (2, 4, 1, 3, 9, 7)
+    assert (bar.event_time_ns, bar.interval_ns) == (1680652739999999999, 60_000_000_000)
+
+
+def test_a_book_and_what_changes_in_it():
+    (whole,) = read(BOOK | {"sequence_number": 8})
+    assert (whole.snapshot, whole.last, whole.event_time_ns) == (True, 8, 1680652700452000000)
+    assert (whole.bids, whole.asks) == ([(100.5, 1.5), (99.0, 2.0)], [(101.0, 3.0)])
+    delta = {key: BOOK[key] for key in BOOK if key != "book"} | {"delta": {"bid": [["99", 0]], "ask": []}}
+    (change,) = read(delta)
+    assert (change.snapshot, change.last, change.bids, change.asks) == (False, -1, [(99.0, 0.0)], [])
+    (inverse,) = read(delta | {"exchange": "BINANCE_DELIVERY", "symbol": "BTC-USD-PERP"})
+    assert inverse.contract_usd == 100.0
+
+
 @pytest.mark.parametrize(
     ("record", "kind"),
     [
-        (TICKER | {"book": {"bid": {}, "ask": {}}}, "book"),
-        (TICKER | {"delta": None, "book": {}}, "book"),
-        (TRADE | {"open": 1.0}, "candle"),
-        ({"exchange": "OKX", "symbol": "BTC-USDT-PERP", "open_interest": 5.0}, "open_interest"),
-        (TRADE | {"leaves_qty": 1.0}, "liquidation"),
-        (TRADE | {"quantity": 1.0, "status": "filled"}, "liquidation"),
+        (BOOK | {"exchange": "OKX", "symbol": "BTC-USD-PERP"}, "book-in-contracts"),
+        (BOOK | {"book": None, "delta": None}, "nothing-in-it"),
+        (CANDLE | {"closed": False}, "open-candle"),
+        (CANDLE | {"closed": None}, "open-candle"),
+        (CANDLE | {"exchange": "BINANCE_DELIVERY", "symbol": "BTC-USD-PERP"}, "candle-in-contracts"),
+        (STATE | {"exchange": "OKX", "open_interest": 5.0}, "open-interest-in-contracts"),
+        (STATE | {"symbol": "BTC-USD", "price": 5.0}, "index-of-no-derivative"),
+        (LIQUIDATION | {"exchange": "OKX"}, "liquidation-in-contracts"),
     ],
 )
-def test_other_records_are_left_out(record, kind):
+def test_what_is_not_read_is_named(record, kind):
     assert read(record) == LeftOut(kind)
 
 
@@ -123,6 +200,9 @@ def test_other_records_are_left_out(record, kind):
         (TRADE | {"timestamp": 1e18}, "$.timestamp: expected `float` <= 4102444800.0, got 1e+18"),
         (TICKER | {"bid": 102}, "$: expected a bid of at most the ask 101.0, got 102.0"),
         ({"exchange": "OKX"}, None),
+        (BOOK | {"book": {"bid": {"-1": 1}, "ask": {}}}, None),
+        (CANDLE | {"high": 2.5}, "$: expected low <= open, close <= high, got (2.0, 2.5, 1.0, 3.0)"),
+        (LIQUIDATION | {"quantity": None}, "$: expected a quantity or a leaves_qty, got neither"),
         ([TRADE], "$: expected `object`, got `array`"),
     ],
 )
