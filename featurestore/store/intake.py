@@ -6,6 +6,7 @@ rules force every watermark past t (without a lagging venue it is known by the l
 known so long after the end of its horizon; events with known time, at that; a late event when it came.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple, TypeAlias
@@ -67,7 +68,9 @@ def take(message: CanonicalMessage) -> Taken | None:
     try:
         content = INTAKES[message.topic].decode(message)
     except DecodeError as error:
-        raise error.at(f"{message.topic}[{message.partition}]@{message.offset}") from None
+        raise error.at(_place(message)) from None
+    except Exception as error:  # noqa: BLE001 - whatever a library says to hostile bytes is about the bytes
+        raise DecodeError(f"expected a record, got {error!r:.200}", where=_place(message)) from None
     return None if content is None else Taken(message.topic, message.partition, message.offset, content)
 
 
@@ -76,14 +79,33 @@ def build(taken: Sequence[Taken], rules: Rules) -> pa.Table:
     return INTAKES[taken[0].topic].build(taken, known_after_ns(rules))
 
 
+def _place(message: CanonicalMessage) -> str:
+    return f"{message.topic}[{message.partition}]@{message.offset}"
+
+
 # Rows.
 
 
 def _decode_rows(message: CanonicalMessage) -> Rows:
+    """Return rows; one column that the table cannot hold would keep it from every commit."""
     rows = decode_rows(message.value or b"")
     if not 0 <= rows.header.row_time_ns <= _GREATEST:
         raise DecodeError(f"expected a row time of 62 bits, got {rows.header.row_time_ns:.3e}", path="schema")
+    if rows.quality.dtype.kind not in "iu" or not all(isinstance(name, str) for name in rows.instruments):
+        raise DecodeError("expected names of instruments and bits of quality", path="$")
+    for name in rows.features:
+        if not _is_column(name) or name in ROWS.schema.names:
+            raise DecodeError(f"expected names of features, got {name!r:.80}", path="schema")
     return rows
+
+
+def _is_column(name: str) -> bool:
+    """Say whether Delta takes a name for a column's: it tells no capitals from small letters.
+
+    >>> [_is_column(name) for name in ("ofi_5m", "Ofi", "a b", "")]
+    [True, False, False, False]
+    """
+    return re.fullmatch("[a-z0-9_]{1,200}", name) is not None
 
 
 def _rows(taken: Sequence[Taken], known_after: int) -> pa.Table:
@@ -117,18 +139,21 @@ def _json(kind: type[msgspec.Struct]) -> _Decode:
         for name, value in msgspec.structs.asdict(record).items():
             if isinstance(value, int) and not -_GREATEST <= value <= _GREATEST:
                 raise DecodeError(f"expected a number of 62 bits, got {value:.3e}", path=f"$.{name}")
-        return record, message.value.decode("utf-8", "replace")
+        return record, message.value.decode()
 
     return decode
 
 
 def _records(describe: Callable[[Any, int], dict[str, Any]], spec: TableSpec) -> _Build:
-    """Return a builder of records that `describe` gives as columns, new ones among them as numbers."""
+    """Return a builder of records that `describe` gives as columns, new ones among them as numbers.
+
+    What has a name that is none for a column is in the whole record alone.
+    """
 
     def build_records(taken: Sequence[Taken], known_after: int) -> pa.Table:
         rows = [describe(record, known_after) | {"record": text} for record, text in (each.content for each in taken)]
         fixed = dict(spec.columns) | {"known_time_ns": pa.int64()}
-        more = sorted({name for row in rows for name in row} - fixed.keys())
+        more = sorted({name for row in rows for name in row if _is_column(name)} - fixed.keys())
         kinds = fixed | dict.fromkeys(more, pa.float64())
         columns = {name: pa.array([row.get(name) for row in rows], kind) for name, kind in kinds.items()}
         known = columns.pop("known_time_ns")

@@ -24,7 +24,6 @@ from schemas.rules import DAY_NS
 Times = npt.NDArray[np.int64]
 
 EVENT_TABLES = {spec.name: spec for spec in (FLOWS, SENTIMENT, LATE)}
-_DAY = np.datetime64(0, "D")
 
 
 def point_in_time(
@@ -102,7 +101,7 @@ def in_order(rows: pa.Table) -> pa.Table:
 def within(spec: TableSpec, low_ns: int, high_ns: int) -> ds.Expression:
     """Return the condition that a record's time is in [low, high]; the date lets whole folders be left out."""
     time, date = ds.field(spec.time), ds.field(DATE)
-    first, last = (pa.scalar(_DAY + ns // DAY_NS, pa.date32()) for ns in (low_ns, high_ns))
+    first, last = (pa.scalar(ns // DAY_NS, pa.int32()).cast(pa.date32()) for ns in (low_ns, high_ns))
     return (time >= low_ns) & (time <= high_ns) & (date >= first) & (date <= last)
 
 
