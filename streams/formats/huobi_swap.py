@@ -71,7 +71,8 @@ class _Depth(msgspec.Struct, frozen=True, gc=False):
     asks: NumberLevels | None = None
 
 
-_Level = tuple[NonNegative, NonNegative]
+_Level = tuple[Annotated[float, Meta(ge=1e-18, le=1e18)], NonNegative]
+"""A price that contracts can be divided by, and contracts."""
 
 
 class _Best(msgspec.Struct, frozen=True, gc=False):
@@ -192,8 +193,8 @@ def _best(best: _Best, instrument_id: str, _channel: str) -> _Made:
     return made if isinstance(made, LeftOut) else [made]
 
 
-def _base_units(level: _Level | None, code: str) -> _Level:
-    if level is None or not level[0]:
+def _base_units(level: _Level | None, code: str) -> tuple[float, float]:
+    if level is None:
         return 0.0, 0.0
     price, contracts = level
     usd = contract_usd(code)

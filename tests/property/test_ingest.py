@@ -17,6 +17,7 @@ from streams.ingest.state import NormaliserState
 from tests.unit.streams.formats import test_binance_combined as binance
 from tests.unit.streams.formats import test_cryptofeed as cryptofeed
 from tests.unit.streams.formats import test_other_formats as others
+from tests.unit.streams.formats import test_tardis as tardis
 from tests.unit.streams.ingest.canonical import content
 
 SECOND = 1_000_000_000
@@ -34,7 +35,14 @@ SAMPLES = {
         {"stream": "btcusdt@depth5", "data": {"lastUpdateId": 5, "bids": [["1.0", "2.0"]], "asks": [["3.0", "1.0"]]}},
         {"result": None, "id": 1},
     ],
-    "cryptofeed": [cryptofeed.TRADE, cryptofeed.TICKER],
+    "cryptofeed": [
+        *(cryptofeed.TRADE, cryptofeed.TICKER, cryptofeed.LIQUIDATION, cryptofeed.CANDLE, cryptofeed.BOOK),
+        cryptofeed.STATE | {"open_interest": 5.0},
+    ],
+    "tardis": [
+        *(tardis.TRADE, tardis.BOOK, tardis.SNAPSHOT, tardis.STATE, tardis.BAR, tardis.OPTION),
+        tardis.TRADE | {"type": "liquidation"},
+    ],
     "bars": [others.BAR],
     "ethereum-etl": [others.TRANSFER],
     "posts": [{"title": "Bitcoin", "text": "good", "published": "2023-11-14T22:13:20Z", "id": "1"}],
