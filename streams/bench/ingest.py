@@ -10,7 +10,7 @@ from streams.bench.floor import read_frames
 from streams.bench.ground import Pace, RawRecord, Say, fill, ground, stages
 from streams.bench.report import Figure, Outcome, after, machine
 from streams.bench.traffic import Traffic
-from streams.ingest.normaliser import Normaliser
+from streams.ingest.fast import FastNormaliser, RawRun
 from streams.settings import Settings
 
 _AT_ONCE = 1_000
@@ -53,7 +53,7 @@ def _from_memory(traffic: Traffic, rules: Rules, say: Say) -> Figure:
     say("from memory")
     started, cpu = time.perf_counter(), time.process_time()
     for place, found in records.items():
-        _normalise(Normaliser(*place, rules), found)
+        _normalise(FastNormaliser(*place, rules), found)
     seconds, used = time.perf_counter() - started, time.process_time() - cpu
     pace = Pace(traffic.events / seconds, {"normaliser": used / (traffic.events / 1e6)})
     return Figure(
@@ -64,9 +64,12 @@ def _from_memory(traffic: Traffic, rules: Rules, say: Say) -> Figure:
     )
 
 
-def _normalise(normaliser: Normaliser, records: list[RawRecord]) -> None:
-    for offset, (_, _, key, value, headers) in enumerate(records):
-        normaliser.feed(offset, key, value, headers)
-        if not offset % _AT_ONCE:
-            normaliser.ready()
+def _normalise(normaliser: FastNormaliser, records: list[RawRecord]) -> None:
+    for start in range(0, len(records), _AT_ONCE):
+        part = records[start : start + _AT_ONCE]
+        offsets = range(start, start + len(part))
+        normaliser.feed_run(
+            RawRun(offsets, [r[3] for r in part], [r[4] for r in part], lambda index: records[index][2])
+        )
+        normaliser.ready()
     normaliser.flush()

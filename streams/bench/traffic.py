@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from featurestore.backfill import CanonicalMessage
 from schemas import Rules
 from schemas.rules import SECOND_NS
 from schemas.topics import EVENT_TOPICS, RAW_EXCHANGE
-from streams.ingest.normaliser import Normaliser
+from streams.ingest.fast import FastNormaliser, RawRun
 from streams.sources import RawMessage
 from streams.sources.replay import with_heartbeats
 
@@ -21,6 +22,7 @@ _VENUES = (("binance", "{}USDT", 0.5), ("binance-usdm", "{}USDT", 0.3), ("binanc
 _CONNECTIONS = 4
 """Of one venue; together they fill all raw partitions."""
 _SEED = 11
+_READ_AT_ONCE = 4_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,13 +123,24 @@ def _normalised(
     placed: Iterable[tuple[str, int, RawMessage]], rules: Rules, batch_events: int
 ) -> Iterator[tuple[str, int, bytes | None, dict[str, bytes]]]:
     normalisers = {
-        (topic, p): Normaliser(topic, p, rules, batch_events)
+        (topic, p): FastNormaliser(topic, p, rules, batch_events)
         for topic, count in rules.raw_partitions.items()
         for p in range(count)
     }
-    for topic, partition, message in placed:
-        normaliser = normalisers[topic, partition]
-        normaliser.feed(normaliser.next_offset, message.key, message.value, list(message.headers().items()))
-        for output in normaliser.ready():
-            if output.topic in EVENT_TOPICS and output.partition is not None:
-                yield output.topic, output.partition, output.value, dict(output.headers)
+    messages = iter(placed)
+    while found := list(islice(messages, _READ_AT_ONCE)):
+        runs: dict[tuple[str, int], list[RawMessage]] = {}
+        for topic, partition, message in found:
+            runs.setdefault((topic, partition), []).append(message)
+        for place, run in runs.items():
+            normaliser = normalisers[place]
+            normaliser.feed_run(_run(normaliser.next_offset, run))
+            for output in normaliser.ready():
+                if output.topic in EVENT_TOPICS and output.partition is not None:
+                    yield output.topic, output.partition, output.value, dict(output.headers)
+
+
+def _run(first: int, messages: list[RawMessage]) -> RawRun:
+    offsets = range(first, first + len(messages))
+    headers = [list(message.headers().items()) for message in messages]
+    return RawRun(offsets, [message.value for message in messages], headers, lambda index: messages[index].key)

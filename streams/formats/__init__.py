@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from schemas import Event, ForeshockError, LeftOut
 from streams.formats.book import BookChange
+from streams.formats.run import DecodeRun
 
 Decode = Callable[[bytes, str], Sequence[Event | BookChange] | LeftOut]
 """Turns the value and the source of a raw message into its events and changes of books."""
@@ -38,3 +39,15 @@ def formats() -> Mapping[str, Decode]:
                 raise ForeshockError(f"streams/formats/{name}.py: the format {format_name!r} is there twice")
             found[format_name] = module.decode
     return MappingProxyType(found)
+
+
+@cache
+def run_decoders() -> Mapping[str, DecodeRun]:
+    """Return what reads many frames at once, by format, for those that have it: a module with `RUN_OF`.
+
+    >>> sorted(run_decoders())
+    ['binance-combined']
+    """
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    return MappingProxyType({module.RUN_OF: module.decode_run for module in modules if hasattr(module, "RUN_OF")})

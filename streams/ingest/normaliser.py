@@ -8,14 +8,12 @@ size of micro-batches, nor on restarts (DESIGN 4.2 to 4.5).
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from operator import attrgetter
-from typing import Any
 
 import msgspec
 
 from featurestore.clock import EventClock, Reason
 from schemas import DecodeError, Depth, Event, LeftOut, Rules, StateError, Trade, base_asset, partition_of
-from schemas.batches import PROGRESS, Progress, encode_batch, field_names, message_headers
+from schemas.batches import PROGRESS, Progress, message_headers
 from schemas.forecasts import LateEvent, encode_json
 from schemas.instruments import ANY_ASSET
 from schemas.topics import DEAD_LETTER, FEEDS, LATE_EVENT
@@ -24,12 +22,13 @@ from streams.formats import AGGREGATE, Decode, formats
 from streams.formats.book import BookChange
 from streams.ingest.book import Reading, read_change
 from streams.ingest.books import Books
+from streams.ingest.buffer import Buffer
 from streams.ingest.state import NormaliserState, TradeKind
 from streams.stage import Headers, Message, Record
 
 STAGE = "ingest"
 HEARTBEAT = b"heartbeat"
-_LAST_NS = 4_102_444_800_000_000_000
+LAST_NS = 4_102_444_800_000_000_000
 _MAX_SOURCE = 64
 
 
@@ -51,35 +50,6 @@ class Tally(msgspec.Struct):
     """Event time of the last event that carried one, accepted or not; 0 where none did."""
     last_receive_time_ns: int = 0
     """Receive time of that event."""
-
-
-class _Buffer:
-    """Events of one record type on their way to one canonical partition."""
-
-    __slots__ = ("events", "indexes", "offsets", "receive_times", "record", "tile_times", "topic")
-
-    def __init__(self, record: str, topic: str) -> None:
-        self.record = record
-        self.topic = topic
-        self.clear()
-
-    def clear(self) -> None:
-        self.events: list[Event] = []
-        self.receive_times: list[int] = []
-        self.tile_times: list[int] = []
-        self.offsets: list[int] = []
-        self.indexes: list[int] = []
-
-    def encode(self, raw_partition: int) -> bytes:
-        columns: dict[str, Sequence[Any]] = {
-            name: list(map(attrgetter(name), self.events)) for name in field_names(self.record)
-        }
-        columns["receive_time_ns"] = self.receive_times
-        columns["tile_time_ns"] = self.tile_times
-        columns["raw_partition"] = [raw_partition] * len(self.events)
-        columns["raw_offset"] = self.offsets
-        columns["raw_index"] = self.indexes
-        return encode_batch(self.record, columns)
 
 
 class _RefusedError(DecodeError):
@@ -116,7 +86,7 @@ class Normaliser:
         self._formats: dict[bytes, Decode] = {
             name.encode(): decode for name, decode in (formats() if decoders is None else decoders).items()
         }
-        self._buffers: list[dict[str, _Buffer]] = [{} for _ in range(rules.partitions)]
+        self._buffers: list[dict[str, Buffer]] = [{} for _ in range(rules.partitions)]
         self._buffered = 0
         self._outputs: list[Record] = []
         self.tally = Tally()
@@ -198,7 +168,7 @@ class Normaliser:
         if self._buffered:
             for partition in range(self._rules.partitions):
                 for buffer in self._buffers[partition].values():
-                    if buffer.events:
+                    if len(buffer):
                         self._emit(partition, buffer)
         return self.ready()
 
@@ -214,7 +184,7 @@ class Normaliser:
         if name == HEARTBEAT:
             self.tally.heartbeats += 1
             return
-        decoded = self._decode(value, name, _source(headers.get("source")))
+        decoded = self._decode(value, name, source_name(headers.get("source")))
         if isinstance(decoded, LeftOut):
             self.tally.left_out[decoded.kind] += 1
             return
@@ -293,27 +263,28 @@ class Normaliser:
             return
         self.tally.events[event.record] += 1
         for partition in self._partitions(event):
-            buffer = self._buffers[partition].get(event.record)
-            if buffer is None:
-                buffer = self._buffers[partition][event.record] = _Buffer(event.record, self._topic)
-            buffer.events.append(event)
-            buffer.receive_times.append(received_ns)
-            buffer.tile_times.append(tile_time_ns)
-            buffer.offsets.append(offset)
-            buffer.indexes.append(index)
+            buffer = self._buffer(partition, event.record)
+            buffer.append(event, received_ns, tile_time_ns, offset, index)
             self._buffered += 1
-            if len(buffer.events) >= self._batch_events:
+            if len(buffer) >= self._batch_events:
                 self._emit(partition, buffer)
+
+    def _buffer(self, partition: int, record: str) -> Buffer:
+        buffers = self._buffers[partition]
+        buffer = buffers.get(record)
+        if buffer is None:
+            buffer = buffers[record] = Buffer(record, self._topic, self._raw_partition)
+        return buffer
 
     def _partitions(self, event: Event) -> Sequence[int]:
         if event.instrument_id == ANY_ASSET:
             return range(self._rules.partitions)
-        return (_partition(event.instrument_id, self._rules.partitions),)
+        return (partition_of_instrument(event.instrument_id, self._rules.partitions),)
 
-    def _emit(self, partition: int, buffer: _Buffer, progress: Progress | None = None) -> None:
+    def _emit(self, partition: int, buffer: Buffer, progress: Progress | None = None) -> None:
         headers = message_headers(buffer.record, self._raw_partition, progress)
-        self._outputs.append(Record(buffer.topic, None, buffer.encode(self._raw_partition), headers, partition))
-        self._buffered -= len(buffer.events)
+        self._outputs.append(Record(buffer.topic, None, buffer.encode(), headers, partition))
+        self._buffered -= len(buffer)
         buffer.clear()
 
     def _advance(self, offset: int, before_ns: int, after_ns: int) -> None:
@@ -324,7 +295,7 @@ class Normaliser:
         self._progressed = True
         progress = Progress(self._raw_partition, offset, after_ns)
         for partition in range(self._rules.partitions):
-            filled = [buffer for buffer in self._buffers[partition].values() if buffer.events]
+            filled = [buffer for buffer in self._buffers[partition].values() if len(buffer)]
             for buffer in filled[:-1]:
                 self._emit(partition, buffer)
             if filled:
@@ -372,14 +343,15 @@ def _receive_time_ns(text: bytes | None) -> int:
     # Python reads "1_0" and " 1" as numbers: digits only.
     if text is not None and text.isdigit() and len(text) <= 19:  # noqa: PLR2004 - digits of int64
         time_ns = int(text)
-        if 0 < time_ns <= _LAST_NS:
+        if 0 < time_ns <= LAST_NS:
             return time_ns
     shown = None if text is None else text[:40]
     raise _RefusedError("header", f"expected nanoseconds since 1970, got {shown!r}", "headers.receive_time_ns")
 
 
 @lru_cache(maxsize=4096)
-def _source(name: bytes | None) -> str:
+def source_name(name: bytes | None) -> str:
+    """Return the text of a `source` header; raises DecodeError."""
     if name is not None and 0 < len(name) <= _MAX_SOURCE and name.isascii():
         text = name.decode()
         if text.isprintable() and ":" not in text:
@@ -389,5 +361,6 @@ def _source(name: bytes | None) -> str:
 
 
 @lru_cache(maxsize=65_536)
-def _partition(instrument_id: str, partitions: int) -> int:
+def partition_of_instrument(instrument_id: str, partitions: int) -> int:
+    """Return the canonical partition of an instrument: that of its base asset."""
     return partition_of(base_asset(instrument_id), partitions)
