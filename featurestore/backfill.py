@@ -46,17 +46,17 @@ class Backfill:
         *,
         on_tiles: Callable[[pa.Table], None] | None = None,
     ) -> None:
-        self._engines = [
+        self.engines = [
             PartitionEngine(partition, rules, catalogue, announcements) for partition in range(rules.partitions)
         ]
         self._market_offsets = [0] * rules.partitions
         if on_tiles is not None:
-            for engine in self._engines:
+            for engine in self.engines:
                 engine.watch_tiles(_watcher(on_tiles, rules, engine.partition))
 
     def apply(self, message: CanonicalMessage) -> None:
         """Take in one message; raises DecodeError for bytes that are none."""
-        engine = self._engines[message.partition]
+        engine = self.engines[message.partition]
         engine.apply(message.topic, message.offset, message.headers, message.value)
 
     def advance(self) -> Iterator[Output]:
@@ -64,7 +64,7 @@ class Backfill:
         moved = True
         while moved:
             moved = False
-            for engine in self._engines:
+            for engine in self.engines:
                 for output in engine.advance():
                     moved = True
                     if output.topic == MARKET_STATE:
@@ -75,7 +75,7 @@ class Backfill:
     def _return_part(self, output: Output) -> None:
         offset = self._market_offsets[output.partition]
         self._market_offsets[output.partition] = offset + 1
-        self._engines[output.partition].apply(MARKET_STATE, offset, dict(output.headers), output.value)
+        self.engines[output.partition].apply(MARKET_STATE, offset, dict(output.headers), output.value)
 
 
 def backfill(

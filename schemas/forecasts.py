@@ -198,6 +198,29 @@ class MarketPart(msgspec.Struct, frozen=True, kw_only=True):
     series: dict[str, list[tuple[float, int]]] = {}
 
 
+class Parity(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows recomputed from the canonical log against those on the topic.
+
+    A `summary` tells how many row messages of a partition were `checked` up to `row_time_ns` since
+    the process started, and how many of them were not as recomputed; a `mismatch` tells of one such
+    message: `reason` "other bits", "repeat" (a repeat with other bits), "missing" or "unexpected",
+    the number of `values` that differ, and some of the instruments and columns by name.
+    """
+
+    kind: Literal["summary", "mismatch"]
+    partition: int
+    row_time_ns: int
+    share: Share
+    checked: int = 0
+    mismatched: int = 0
+    row_id: str = ""
+    offset: int = -1
+    reason: str = ""
+    values: int = 0
+    instruments: list[str] = []
+    columns: list[str] = []
+
+
 JSON_RECORDS: dict[str, type[msgspec.Struct]] = {
     "forecast": Forecast,
     "attention": Attention,
@@ -206,6 +229,7 @@ JSON_RECORDS: dict[str, type[msgspec.Struct]] = {
     "late-event": LateEvent,
     "announcement": Announcement,
     "part": MarketPart,
+    "parity": Parity,
 }
 
 

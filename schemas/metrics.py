@@ -96,6 +96,10 @@ STORE_ROWS = _counter("store_rows", "Records written to the offline store.", "ta
 STORE_REPEATS = _counter("store_repeats", "Records read again and left out of the offline store.", "table")
 STORE_COMMIT_DURATION = _histogram("store_commit_duration_seconds", _LATENCY, "One commit of a table.", "table")
 LOOP_LAG = _gauge("event_loop_lag_seconds", "Delay of the event loop at the last look.", "stage")
+PARITY_CHECKED = _counter("parity_checked", "Row messages recomputed from the canonical log.", "partition")
+PARITY_MISMATCH = _counter(
+    "parity_mismatch", "Row messages that are not as recomputed; expected 0.", "partition", "reason"
+)
 BUILD_INFO = _gauge("build_info", "Always 1: what this process is.", "version", "rules_id", "feature_set_id")
 
 METRICS: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

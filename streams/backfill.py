@@ -1,6 +1,5 @@
 """Rows and tiles without the stages: captures, topics or stored tiles through the same pure code as live."""
 
-import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -16,7 +15,7 @@ from featurestore.spans import Job
 from schemas import Rules
 from schemas.forecasts import Announcement
 from schemas.rows import decode_rows
-from schemas.topics import EVENT_TOPICS, RAW_TOPICS
+from schemas.topics import EVENT_TOPICS
 from streams.announcements import announcements
 from streams.backfill_files import Parquet, StoredTiles, TileFile
 from streams.backfill_tasks import (
@@ -24,7 +23,6 @@ from streams.backfill_tasks import (
     Inline,
     Numbering,
     Place,
-    RawRecord,
     RawSpan,
     RowsMade,
     TileSpans,
@@ -33,13 +31,12 @@ from streams.backfill_tasks import (
     stored_spans,
     tile_spans,
 )
+from streams.backfill_topics import RawRecord, raw_records
 from streams.ingest.normaliser import Normaliser, Tally
-from streams.kafka import read_topic
 from streams.settings import Settings
 from streams.sources import RawMessage
 from streams.sources.captures import find_captures
 from streams.sources.replay import with_heartbeats
-from streams.stage import Message
 
 SPAN_RECORDS = 100_000
 """Raw records of a span: what states cost that travel between processes is small beside it."""
@@ -251,23 +248,6 @@ def backfill_topics(settings: Settings, catalogue: Catalogue | None = None) -> d
         header = decode_rows(output.value).header
         found[header.partition, header.row_time_ns] = output.value
     return found
-
-
-def raw_records(settings: Settings) -> Iterator[RawRecord]:
-    """Yield what the raw topics hold now, about in the order in which it was written."""
-    for message in _merged(settings, RAW_TOPICS):
-        yield message.topic, message.partition, message.offset, message.key, message.value, message.headers
-
-
-def canonical_messages(settings: Settings) -> Iterator[CanonicalMessage]:
-    """Yield what the canonical topics hold now, about in the order in which it was written."""
-    for message in _merged(settings, EVENT_TOPICS):
-        yield CanonicalMessage(message.topic, message.partition, message.offset, message.headers, message.value)
-
-
-def _merged(settings: Settings, topics: Iterable[str]) -> Iterator[Message]:
-    """Yield the messages of topics side by side: a topic that is behind makes all others wait in memory."""
-    return heapq.merge(*(read_topic(settings, topic) for topic in topics), key=lambda message: message.timestamp_ms)
 
 
 def normalised(records: Iterable[RawRecord], rules: Rules, outcome: Outcome) -> Iterator[CanonicalMessage]:

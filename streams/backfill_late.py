@@ -27,11 +27,11 @@ from streams.backfill_tasks import (
     Normalised,
     Numbering,
     Place,
-    RawRecord,
     RawSpan,
     normalise,
     staged,
 )
+from streams.backfill_topics import RawRecord
 from streams.ingest.normaliser import Tally
 from streams.kafka import read_topic
 from streams.settings import Settings

@@ -13,17 +13,16 @@ from streams.backfill import (
     Outcome,
     backfill_tiles,
     canonical_from,
-    canonical_messages,
     jobs_of,
     message_spans,
     placed,
-    raw_records,
     raw_spans,
     written,
 )
 from streams.backfill_compare import Scratch, compare
 from streams.backfill_late import LateLog, LateReport, late_events, measured
-from streams.backfill_tasks import CanonicalSpan, RawRecord, tile_spans
+from streams.backfill_tasks import CanonicalSpan, tile_spans
+from streams.backfill_topics import RawRecord, canonical_messages, raw_records
 from streams.settings import Settings
 from streams.sources.captures import find_captures
 

@@ -21,12 +21,9 @@ from featurestore.stored_tiles import TileSpan
 from schemas import Rules
 from schemas.rows import decode_rows
 from schemas.topics import EVENT_TOPICS, LATE_EVENT
+from streams.backfill_topics import RawRecord
 from streams.ingest.normaliser import Normaliser, Tally
 from streams.ingest.state import NormaliserState
-from streams.stage import Headers
-
-RawRecord = tuple[str, int, int, bytes | None, bytes | None, Headers]
-"""Raw topic, partition, offset, key, value, headers."""
 
 Place = tuple[str, int]
 """A raw topic and a partition."""

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.errors import ForeshockError
-from streams.commands import backfill, bench, books, demo, features, models, pipeline, stack, store, topics
+from streams.commands import backfill, bench, books, demo, features, models, parity, pipeline, stack, store, topics
 from streams.settings import describe
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command()(pipeline.infer)
 app.command()(pipeline.score)
 app.command()(backfill.backfill)
 app.command()(books.books)
+app.command()(parity.parity)
 app.command()(models.train)
 app.add_typer(topics.app, name="topics")
 app.add_typer(features.app, name="features")

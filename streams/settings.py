@@ -89,6 +89,12 @@ class Settings:
     store: str = _setting("off", "", "Whether `foreshock run` writes the offline store too", "off|on")
     store_commit_rows: int = _setting(50_000, "rows", "Rows of one table that are committed at once", "1..10000000")
     store_commit_seconds: float = _setting(10.0, "s", "Time after which fewer are committed", "0.05..3600")
+    parity_share: float = _setting(
+        0.0,
+        "",
+        "Share of the row messages that `foreshock run` has recomputed by a process of its own; 0: it starts none",
+        "0..1",
+    )
     log_level: str = _setting("WARNING", "", "Least level of log lines", "DEBUG|INFO|WARNING|ERROR")
 
     @classmethod

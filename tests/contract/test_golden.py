@@ -28,6 +28,7 @@ from schemas.forecasts import (
     LateEvent,
     MarketPart,
     ModelName,
+    Parity,
     Receipt,
     decode_json,
     encode_json,
@@ -127,6 +128,18 @@ JSON = {
         event={"price": 1.5},
     ),
     "announcement": Announcement(border_ns=0, feature_set_id="0123456789ab", features={"one_5m": "v"}),
+    "parity": Parity(
+        kind="mismatch",
+        partition=1,
+        row_time_ns=TIME_NS,
+        share=0.5,
+        row_id="1@5/a/b",
+        offset=7,
+        reason="other bits",
+        values=1,
+        instruments=["binance:BTC-USDT"],
+        columns=["one_5m"],
+    ),
     "part": MarketPart(partition=1, from_ns=1, to_ns=2, borders=[2], series={"level": [(1.5, 2)]}),
 }
 
