@@ -255,9 +255,9 @@ def write_targets(settings: Settings, pieces: Iterable[Piece]) -> Path:
 
 
 def run_pipeline(settings: Settings, said: Callable[[str], None] = print) -> None:
-    """Run `settings.workers` processes of every stage, and the store's one if asked, until SIGTERM or SIGINT."""
-    stages = (*STAGES, "store") if settings.store == "on" else STAGES
-    pieces = stage_pieces(settings, stages, {"store": 1})
+    """Run `settings.workers` processes of every stage, one of store and of parity if asked, until SIGTERM or SIGINT."""
+    asked = {"store": settings.store == "on", "parity": settings.parity_share > 0}
+    pieces = stage_pieces(settings, (*STAGES, *(name for name in asked if asked[name])), dict.fromkeys(asked, 1))
     write_targets(settings, pieces)
     said(f"{len(pieces)} processes, logs in {settings.state_dir / 'logs'}")
     Supervisor(settings, pieces, said).run()
