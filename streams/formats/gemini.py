@@ -24,8 +24,9 @@ _VENUE = "gemini"
 _MS = 1_000_000
 _Made = list[Event | BookChange] | LeftOut
 _SYMBOL = re.compile(
-    r"(?P<base>[A-Z0-9]{1,20}?)(?P<quote>RLUSD|GUSD|USDC|USDT|USD|EUR|GBP|SGD|BTC|ETH|SOL|FIL)(?P<perpetual>PERP)?"
+    r"(?P<base>PAXG|USDG|[A-Z0-9]{1,20}?)(?P<quote>RLUSD|GUSD|USDC|USDT|USD|EUR|GBP|SGD|BTC|ETH|SOL|FIL)(?P<perpetual>PERP)?"
 )
+"""PAXGUSD is PAXG in USD, where ABCGUSD is ABC in GUSD: as listed on 2026-08-09."""
 
 
 class _Frame(msgspec.Struct, frozen=True, gc=False):

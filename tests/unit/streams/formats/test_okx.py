@@ -143,7 +143,6 @@ def test_contract_sizes_are_those_of_the_recorded_lists(captures):
 
 
 def test_ids_of_newer_books_chain():
-    signed = int.from_bytes(zlib.crc32(text.encode()).to_bytes(4, "big"), "big", signed=True)
     record = {"bids": [], "asks": [], "ts": "1", "checksum": 0, "seqId": 8, "prevSeqId": 7}
     (change,) = read_one("books", record, action="update")
     assert (change.previous, change.last, change.check, change.snapshot) == (7, 8, None, False)
