@@ -1,7 +1,7 @@
 """Huobi's (HTX's) perpetuals, coin- and USDT-margined, in gzip: trades, best prices, whole books, funding.
 
-Sizes are in contracts, and those of trades count both sides: a trade of one contract says 2 (its
-documentation: "Sum of both buy and sell sides"; all trades of the recordings are even).
+Sizes are in contracts. Those of trades and of open interest count both sides: a trade of one contract
+says 2 (its documentation: "Sum of both buy and sell sides"; all trades of the recordings are even).
 
 https://huobiapi.github.io/docs/usdt_swap/v1/en/#websocket-market-data
 """
@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from schemas import DecodeError, Derivative, Event, LeftOut, Liquidation, Trade
 from streams.formats.book import BookChange
-from streams.formats.fields import Identifier, Milliseconds, Name, NonNegative, Number, Positive, read, shown
+from streams.formats.fields import Milliseconds, Name, NonNegative, Number, Positive, read, shown
 from streams.formats.gzipped import unpacked
 from streams.formats.huobi_contracts import CONTRACT_SIZES, contract_usd
 from streams.formats.levels import NumberLevels
@@ -30,6 +30,7 @@ _SIDES = 2
 _DEPTHS = {"depth.step0": 150, "depth.step6": 20}
 """Depth that is not merged over prices, to its levels."""
 _Made = list[Event | BookChange] | LeftOut
+_UNREAD = {"kline": "candle", "detail": "ticker", "basis": "basis", "premium_index": "basis", "estimated_rate": "basis"}
 _UNKNOWN_SIZE = LeftOut("contract-of-unknown-size")
 
 
@@ -46,6 +47,11 @@ class _Frame(msgspec.Struct, frozen=True, gc=False):
     status: str = ""
     subbed: str = ""
     unsubbed: str = ""
+
+
+_Price = Annotated[float, Meta(ge=1e-18, le=1e18)]
+"""A price that dollars can be divided by."""
+_Level = tuple[_Price, NonNegative]
 
 
 class _Trade(msgspec.Struct, frozen=True, gc=False):
@@ -71,10 +77,6 @@ class _Depth(msgspec.Struct, frozen=True, gc=False):
     asks: NumberLevels | None = None
 
 
-_Level = tuple[Annotated[float, Meta(ge=1e-18, le=1e18)], NonNegative]
-"""A price that contracts can be divided by, and contracts."""
-
-
 class _Best(msgspec.Struct, frozen=True, gc=False):
     ts: Milliseconds
     mrid: Number
@@ -90,19 +92,26 @@ class _Funding(msgspec.Struct, frozen=True, gc=False):
     settlement_time: Milliseconds
 
 
+class _Interest(msgspec.Struct, frozen=True, gc=False):
+    """`amount`: open interest in base units, of both sides."""
+
+    contract_code: Name
+    amount: NonNegative
+
+
 class _Liquidation(msgspec.Struct, frozen=True, gc=False):
-    """`direction` is of the order that closes the position, `amount` in base units, of one side."""
+    """`direction` is of the order that closes the position, `volume` in contracts, of one side."""
 
     contract_code: Name
     direction: Literal["buy", "sell"]
-    amount: Positive
-    price: Positive
+    volume: Positive
+    price: _Price
     created_at: Milliseconds
-    order_id_str: Identifier = ""
 
 
 _FRAME = msgspec.json.Decoder(_Frame)
 _FUNDING = msgspec.json.Decoder(list[_Funding], strict=False)
+_INTERESTS = msgspec.json.Decoder(list[_Interest], strict=False)
 _LIQUIDATIONS = msgspec.json.Decoder(list[_Liquidation], strict=False)
 
 
@@ -131,8 +140,10 @@ def _market(frame: _Frame, code: str, channel: str) -> _Made:
     name = channel.partition(".")[0]
     if channel == "trade.detail":
         return _trades(read(_TRADES, frame.tick), code)
-    if name in {"kline", "detail"}:
-        return LeftOut({"kline": "candle", "detail": "ticker"}[name])
+    if channel == "open_interest":
+        return _interests(read(_INTERESTS, frame.data), frame)
+    if name in _UNREAD:
+        return LeftOut(_UNREAD[name])
     if name == "depth" and channel not in _DEPTHS:
         return LeftOut("merged-depth" if ".step" in channel else "depth-changes")
     reader = _READERS.get(channel)
@@ -140,7 +151,7 @@ def _market(frame: _Frame, code: str, channel: str) -> _Made:
         raise DecodeError(f"expected a channel of Huobi's swaps, got {shown(frame.ch)}", path="$.ch")
     decoder, build = reader
     tick, instrument_id = read(decoder, frame.tick), _instrument(code)
-    if not contract_usd(code) and code not in CONTRACT_SIZES:
+    if not _is_known(code):
         return _UNKNOWN_SIZE
     return build(tick, instrument_id, channel)
 
@@ -197,8 +208,28 @@ def _base_units(level: _Level | None, code: str) -> tuple[float, float]:
     if level is None:
         return 0.0, 0.0
     price, contracts = level
+    return price, _base_size(contracts, price, code)
+
+
+def _base_size(contracts: float, price: float, code: str) -> float:
     usd = contract_usd(code)
-    return price, contracts * usd / price if usd else contracts * CONTRACT_SIZES[code]
+    return contracts * usd / price if usd else contracts * CONTRACT_SIZES[code]
+
+
+def _is_known(code: str) -> bool:
+    return contract_usd(code) > 0 or code in CONTRACT_SIZES
+
+
+def _interests(interests: list[_Interest], frame: _Frame) -> _Made:
+    return [
+        Derivative(
+            instrument_id=_instrument(interest.contract_code),
+            venue=_VENUE,
+            event_time_ns=(frame.ts or 0) * _MS,
+            open_interest=interest.amount / _SIDES,
+        )
+        for interest in interests
+    ] or LeftOut("nothing-in-it")
 
 
 def _funding(rates: list[_Funding], frame: _Frame) -> _Made:
@@ -220,13 +251,13 @@ def _liquidations(orders: list[_Liquidation]) -> _Made:
             instrument_id=_instrument(order.contract_code),
             venue=_VENUE,
             event_time_ns=order.created_at * _MS,
-            id=order.order_id_str,
             price=order.price,
-            size=order.amount,
+            size=_base_size(order.volume, order.price, order.contract_code),
             side=1 if order.direction == "buy" else -1,
         )
         for order in orders
-    ] or LeftOut("nothing-in-it")
+        if _is_known(order.contract_code)
+    ] or _UNKNOWN_SIZE
 
 
 def _instrument(code: str) -> str:

@@ -96,20 +96,31 @@ def test_funding_and_liquidations_come_as_notices():
     assert (state.instrument_id, state.funding_rate) == ("huobi-swap:BTC-USD-PERP", 0.0001)
     assert state.next_funding_time_ns == 1645315200000000000
     order = {
-        "contract_code": "BTC-USDT-250627",
+        "contract_code": "ETH-USD",
         "direction": "sell",
-        "amount": 0.5,
-        "price": 7,
+        "volume": 231,
+        "price": 200,
         "created_at": 1645289384843,
     }
     (forced,) = read_one(notice | {"topic": "public.*.liquidation_orders", "data": [order]})
-    assert (forced.instrument_id, forced.side, forced.size) == ("huobi-swap:BTC-USDT-250627", -1, 0.5)
+    assert (forced.instrument_id, forced.side, forced.size) == ("huobi-swap:ETH-USD-PERP", -1, 11.55)
+    unknown = [order | {"contract_code": "NEW-USDT"}]
+    assert read_one(notice | {"topic": "public.*.liquidation_orders", "data": unknown}) == LeftOut(
+        "contract-of-unknown-size"
+    )
     assert read_one(notice | {"topic": "public.BTC-USD.contract_info"}) == LeftOut("notice")
+
+
+def test_open_interest_counts_both_sides():
+    interest = {"volume": 1711705.0, "amount": 17841.5, "symbol": "BTC", "contract_code": "BTC-USD"}
+    (state,) = read_one({"ch": "market.BTC-USD.open_interest", "data": [interest], "ts": 1592904823141})
+    assert (state.open_interest, state.event_time_ns) == (8920.75, 1592904823141000000)
 
 
 @pytest.mark.parametrize(
     ("value", "kind"),
     [
+        (frame("market.BTC-USD.basis.1min.open", {}), "basis"),
         ({"op": "ping", "ts": "1"}, "ping"),
         ({"op": "sub", "topic": "public.*.funding_rate"}, "subscription"),
         (frame("market.BTC-USD.depth.step1", {}), "merged-depth"),
