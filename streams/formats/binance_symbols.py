@@ -19,6 +19,8 @@ QUOTE_ASSETS = (
     *("COP", "BIDR", "BKRW", "IDRT", "IDR", "BVND", "VAI", "BTC", "ETH", "BNB", "XRP", "TRX", "DOGE", "DOT", "SOL"),
 )
 _QUOTE = re.compile(rf"(?P<base>[A-Z0-9]{{1,20}}?)(?P<quote>{'|'.join(sorted(QUOTE_ASSETS, key=len, reverse=True))})")
+_INVERSE = re.compile(r"(?P<base>[A-Z0-9]{1,20}?)(?P<quote>USD)")
+"""Inverse contracts are all against USD: DOTUSD is not DO-TUSD there."""
 _DELIVERY = re.compile(r"PERP|[0-9]{6}")
 _BITCOIN_CONTRACT_USD = 100.0
 _CONTRACT_USD = 10.0
@@ -34,7 +36,7 @@ def instrument(source: str, symbol: str, path: str = "$.data") -> str:
     ('binance-usdm:BTC-USDT-240628', 'binance-coinm:BTC-USD-PERP')
     """
     pair, _, contract = symbol.partition("_")
-    match = _QUOTE.fullmatch(pair)
+    match = (_INVERSE if MARKETS[source] == "inverse" else _QUOTE).fullmatch(pair)
     if match is None:
         raise DecodeError(f"expected a Binance symbol such as BTCUSDT, got {symbol!r}", path=f"{path}.s")
     spot = MARKETS[source] == "spot"

@@ -97,6 +97,7 @@ def test_a_timestamp_that_repeats_the_local_one_is_no_event_time():
     [
         ("binance-futures", "BTCUSDT", "binance-usdm:BTC-USDT-PERP", 200),
         ("binance-delivery", "BTCUSD_240628", "binance-coinm:BTC-USD-240628", 200 * 100 / 50),
+        ("binance-delivery", "DOTUSD_PERP", "binance-coinm:DOT-USD-PERP", 200 * 10 / 50),
         ("bitfinex", "BTCUSD", "bitfinex:BTC-USD", 200),
         ("bitget-futures", "BTCUSDT", "bitget:BTC-USDT-PERP", 200),
         ("bitmex", "XBTUSD", "bitmex:BTC-USD-PERP", 4),
