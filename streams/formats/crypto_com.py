@@ -12,7 +12,6 @@ import msgspec
 from msgspec import Meta
 
 from schemas import DecodeError, Event, LeftOut, Trade
-from schemas.events import UNKNOWN
 from streams.formats.book import BookChange
 from streams.formats.fields import Milliseconds, Name, NonNegative, Number, Positive, read, shown
 from streams.formats.levels import MAX_LEVELS
@@ -135,9 +134,10 @@ def _trade(trade: _Trade, instrument_id: str, _result: _Result) -> Event:
 
 
 def _ticker(ticker: _Ticker, instrument_id: str, _result: _Result) -> Event | LeftOut:
-    bid = (ticker.b or 0.0, UNKNOWN if ticker.bs is None else ticker.bs)
-    ask = (ticker.k or 0.0, UNKNOWN if ticker.ks is None else ticker.ks)
-    return quote(instrument_id, ticker.t * _MS, bid, ask)
+    if ticker.bs is None or ticker.ks is None:
+        # Prices without sizes would keep those of the books away.
+        return LeftOut("ticker-of-prices")
+    return quote(instrument_id, ticker.t * _MS, (ticker.b or 0.0, ticker.bs), (ticker.k or 0.0, ticker.ks))
 
 
 def _book(book: _Book, instrument_id: str, result: _Result) -> BookChange:

@@ -1,6 +1,7 @@
-"""Kraken's futures stream: trades, liquidations, tickers and level-2 books.
+"""Kraken's futures stream: trades, liquidations, the state of contracts and level-2 books.
 
-`seq` of a book rises by one with each change of it; that of trades counts them alone.
+`seq` of a book rises by one with each change of it; that of trades counts them alone. Tickers come
+once a second: best prices come from the books.
 
 https://docs.kraken.com/api/docs/futures-api/websocket/book
 """
@@ -18,7 +19,6 @@ from schemas.events import UNKNOWN
 from streams.formats.book import BookChange
 from streams.formats.fields import Identifier, Milliseconds, NonNegative, Number, Positive, read, shown
 from streams.formats.levels import MAX_LEVELS
-from streams.formats.quotes import quote
 from streams.formats.rest import rest_answer
 from streams.formats.sizes import of_contracts
 
@@ -75,21 +75,10 @@ class _Trade(msgspec.Struct, frozen=True, gc=False):
     price: Positive
 
 
-class _LiteTicker(msgspec.Struct, frozen=True, gc=False):
-    """Best prices without sizes and time; absent where a side is empty."""
-
-    bid: NonNegative = 0.0
-    ask: NonNegative = 0.0
-
-
 class _Ticker(msgspec.Struct, frozen=True, gc=False):
     """The whole ticker; a rate that is absent is zero, for perpetuals alone."""
 
     time: Milliseconds
-    bid: NonNegative = 0.0
-    ask: NonNegative = 0.0
-    bid_size: NonNegative = 0.0
-    ask_size: NonNegative = 0.0
     index: Positive | None = None
     markPrice: Positive | None = None  # noqa: N815 - Kraken's names
     openInterest: NonNegative | None = None  # noqa: N815
@@ -105,6 +94,7 @@ _LEFT_OUT = {
     "error": "error",
 }
 """Events, and how they are counted."""
+_FEEDS_LEFT_OUT = {"heartbeat": "heartbeat", "trade_snapshot": "trade-history", "ticker_lite": "ticker-of-prices"}
 _NO_MARKET = {"assignment": "trade-assignment", "termination": "trade-termination", "block": "block-trade"}
 """Types of trades that no order on the book made, and how they are counted."""
 
@@ -118,8 +108,8 @@ def decode(value: bytes, source: str) -> _Made:  # noqa: ARG001 - the format is 
         if frame.event not in _LEFT_OUT:
             raise DecodeError(f"expected an event of Kraken, got {shown(frame.event)}", path="$.event")
         return LeftOut(_LEFT_OUT[frame.event])
-    if frame.feed in {"heartbeat", "trade_snapshot"}:
-        return LeftOut("trade-history" if frame.feed == "trade_snapshot" else "heartbeat")
+    if frame.feed in _FEEDS_LEFT_OUT:
+        return LeftOut(_FEEDS_LEFT_OUT[frame.feed])
     reader = _READERS.get(frame.feed)
     if reader is None:
         raise DecodeError(f"expected a feed of Kraken, got {shown(frame.feed)}", path="$.feed")
@@ -194,29 +184,22 @@ def _trade(trade: _Trade, instrument_id: str) -> _Made:
     return made
 
 
-def _lite_ticker(ticker: _LiteTicker, instrument_id: str) -> _Made:
-    made = quote(instrument_id, 0, (ticker.bid, UNKNOWN), (ticker.ask, UNKNOWN))
-    return made if isinstance(made, LeftOut) else [made]
-
-
 def _ticker(ticker: _Ticker, instrument_id: str) -> _Made:
-    bid = (ticker.bid, of_contracts(ticker.bid_size, _CONTRACT_USD, ticker.bid) if ticker.bid else 0.0)
-    ask = (ticker.ask, of_contracts(ticker.ask_size, _CONTRACT_USD, ticker.ask) if ticker.ask else 0.0)
-    best = quote(instrument_id, ticker.time * _MS, bid, ask)
     perpetual = instrument_id.endswith("-PERP")
     mark, contracts = ticker.markPrice, ticker.openInterest
     interest = UNKNOWN if mark is None or contracts is None else of_contracts(contracts, _CONTRACT_USD, mark)
-    state = Derivative(
-        instrument_id=instrument_id,
-        venue=_VENUE,
-        event_time_ns=ticker.time * _MS,
-        mark_price=UNKNOWN if mark is None else mark,
-        index_price=UNKNOWN if ticker.index is None else ticker.index,
-        funding_rate=ticker.relative_funding_rate if perpetual else UNKNOWN,
-        next_funding_time_ns=_next_funding_ms(ticker) * _MS if perpetual else 0,
-        open_interest=interest,
-    )
-    return [state] if isinstance(best, LeftOut) else [best, state]
+    return [
+        Derivative(
+            instrument_id=instrument_id,
+            venue=_VENUE,
+            event_time_ns=ticker.time * _MS,
+            mark_price=UNKNOWN if mark is None else mark,
+            index_price=UNKNOWN if ticker.index is None else ticker.index,
+            funding_rate=ticker.relative_funding_rate if perpetual else UNKNOWN,
+            next_funding_time_ns=_next_funding_ms(ticker) * _MS if perpetual else 0,
+            open_interest=interest,
+        )
+    ]
 
 
 def _next_funding_ms(ticker: _Ticker) -> int:
@@ -248,6 +231,5 @@ _READERS = {
     "book_snapshot": _reader(_Snapshot, _snapshot),
     "book": _reader(_Change, _change),
     "trade": _reader(_Trade, _trade),
-    "ticker_lite": _reader(_LiteTicker, _lite_ticker),
     "ticker": _reader(_Ticker, _ticker),
 }

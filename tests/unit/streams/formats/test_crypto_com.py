@@ -1,5 +1,4 @@
 import json
-import math
 from collections import defaultdict
 
 import pytest
@@ -38,7 +37,7 @@ def stream(captures, channel):
 def test_every_recorded_frame_is_read_or_left_out_by_name(captures):
     found = read(captures, NAME)
     assert_all_is_accounted_for(found)
-    assert counts(found) == {"trade": 1_143, "quote": 1_484, "book": 1_525}
+    assert counts(found) == {"trade": 1_143, "book": 1_525}
 
 
 def test_trades_are_those_of_the_recording(captures):
@@ -46,13 +45,6 @@ def test_trades_are_those_of_the_recording(captures):
     for name, trade in stream(captures, "trade"):
         expected[name].append((trade["p"], trade["q"], 1 if trade["s"] == "BUY" else -1))
     assert_trades_are(read(captures, NAME), expected)
-
-
-def test_quotes_are_those_of_the_recording(captures):
-    quotes = [quote for each in read(captures, NAME).events["quote"].values() for quote in each]
-    expected = [(each["t"] * 10**6, float(each["b"]), float(each["k"])) for _, each in stream(captures, "ticker")]
-    assert sorted((q.event_time_ns, q.bid_price, q.ask_price) for q in quotes) == sorted(expected)
-    assert all(math.isnan(quote.bid_size) for quote in quotes)
 
 
 def test_books_are_those_of_the_recording(captures):
@@ -76,7 +68,8 @@ def test_newer_tickers_say_their_sizes():
     [
         ("candlestick", {}, "BTC_USDT", "candle"),
         ("trade", TRADE, "BTCUSD-PERP", "contracts"),
-        ("ticker", {"b": None, "k": 1.0, "t": 5}, "BTC_USDT", "one-sided-quote"),
+        ("ticker", {"b": None, "k": 1.0, "bs": 0, "ks": 1, "t": 5}, "BTC_USDT", "one-sided-quote"),
+        ("ticker", {"b": 1.0, "k": 2.0, "t": 5}, "BTC_USDT", "ticker-of-prices"),
         ("book.update", {}, "BTC_USDT", "book-update"),
     ],
 )

@@ -1,5 +1,4 @@
 import json
-import math
 from collections import defaultdict
 
 import pytest
@@ -63,7 +62,7 @@ def feed(captures, name):
 def test_every_recorded_frame_is_read_or_left_out_by_name(captures):
     found = read(captures, NAME)
     assert_all_is_accounted_for(found)
-    assert counts(found) == {"trade": 3, "quote": 107, "book": 7_024}
+    assert counts(found) == {"trade": 3, "book": 7_024}
 
 
 def test_trades_are_those_of_the_recording(captures):
@@ -72,13 +71,6 @@ def test_trades_are_those_of_the_recording(captures):
         side = 1 if trade["side"] == "buy" else -1
         expected[named(trade["product_id"])].append((trade["price"], trade["qty"] / trade["price"], side))
     assert_trades_are(read(captures, NAME), expected)
-
-
-def test_quotes_are_those_of_the_recording(captures):
-    quotes = [quote for each in read(captures, NAME).events["quote"].values() for quote in each]
-    expected = [(float(each["bid"]), float(each["ask"])) for each in feed(captures, "ticker_lite")]
-    assert sorted((quote.bid_price, quote.ask_price) for quote in quotes) == sorted(expected)
-    assert all(math.isnan(quote.bid_size) and math.isnan(quote.ask_size) for quote in quotes)
 
 
 def test_books_are_those_of_the_recording(captures):
@@ -120,9 +112,8 @@ def test_a_liquidation_is_a_trade_too():
     assert (forced.size, forced.side, forced.price) == (440 / 34893, -1, 34893.0)
 
 
-def test_a_ticker_tells_best_prices_and_the_state_of_the_contract():
-    quote, state = read_one(TICKER)
-    assert (quote.bid_price, quote.bid_size, quote.event_time_ns) == (21978.5, 2536 / 21978.5, 1676393235406000000)
+def test_a_ticker_tells_the_state_of_the_contract():
+    (state,) = read_one(TICKER)
     assert (state.mark_price, state.index_price, state.funding_rate) == (
         21979.68641534714,
         21984.54,
@@ -131,7 +122,7 @@ def test_a_ticker_tells_best_prices_and_the_state_of_the_contract():
     assert state.open_interest == 30072580 / 21979.68641534714
     assert state.next_funding_time_ns == 1676394000000000000
     # older frames say how long until then
-    _, state = read_one(TICKER | {"next_funding_rate_time": 764594})
+    (state,) = read_one(TICKER | {"next_funding_rate_time": 764594})
     assert state.next_funding_time_ns == 1676394000000000000
 
 
@@ -142,7 +133,7 @@ def test_a_ticker_tells_best_prices_and_the_state_of_the_contract():
         (TRADE | {"type": "assignment"}, "trade-assignment"),
         (TRADE | {"product_id": "PF_XBTUSD"}, "contract-of-unknown-size"),
         ({"feed": "trade_snapshot", "product_id": "PI_XBTUSD", "trades": [TRADE]}, "trade-history"),
-        ({"feed": "ticker_lite", "product_id": "PI_XBTUSD", "bid": 1.0}, "one-sided-quote"),
+        ({"feed": "ticker_lite", "product_id": "PI_XBTUSD", "bid": 1.0, "ask": 2.0}, "ticker-of-prices"),
         ({"event": "subscribed", "feed": "trade"}, "subscription"),
     ],
 )
