@@ -28,7 +28,8 @@ _NAMED = 20
 class Verdict(NamedTuple):
     """What became of one row message; `reason` is empty where its bytes are those recomputed.
 
-    `offset` -1: it is missing on the topic. `recomputed` None: it is not to be there.
+    `offset` -1: it is missing on the topic. `recomputed` None: it is not to be there, or a repeat,
+    of the message at `first_offset`.
     """
 
     partition: int
@@ -37,6 +38,7 @@ class Verdict(NamedTuple):
     offset: int
     reason: str = ""
     recomputed: bytes | None = None
+    first_offset: int = -1
 
 
 class _Row(NamedTuple):
@@ -61,7 +63,7 @@ class Checker:
         self._since = 0
         self._waiting: list[OrderedDict[str, _Row]] = [OrderedDict() for _ in range(rules.partitions)]
         self._recomputed: list[OrderedDict[str, _Recomputed]] = [OrderedDict() for _ in range(rules.partitions)]
-        self._compared: OrderedDict[str, tuple[int, int, bytes]] = OrderedDict()
+        self._compared: OrderedDict[str, tuple[int, _Row, bytes]] = OrderedDict()
         self._forgotten_ns = [-1] * rules.partitions
         self._last_ns = [-1] * rules.partitions
         self.undecodable = 0
@@ -141,11 +143,13 @@ class Checker:
             if made is not None:
                 verdicts.append(self._compare(partition, row_id, row, made.value))
             elif row_id in self._compared:
-                same = self._compared[row_id][-1] == row.digest
-                verdicts.append(Verdict(partition, row_time_ns, row_id, offset, "" if same else "repeat"))
+                _, first, digest = self._compared[row_id]
+                reason = "" if digest == row.digest else "repeat"
+                verdicts.append(Verdict(partition, row_time_ns, row_id, offset, reason, None, first.offset))
             elif row_id in self._waiting[partition]:
-                if self._waiting[partition][row_id].digest != row.digest:
-                    verdicts.append(Verdict(partition, row_time_ns, row_id, offset, "repeat"))
+                first = self._waiting[partition][row_id]
+                if first.digest != row.digest:
+                    verdicts.append(Verdict(partition, row_time_ns, row_id, offset, "repeat", None, first.offset))
             elif row_time_ns > self._forgotten_ns[partition]:
                 self._waiting[partition][row_id] = row
         if row_time_ns > self._last_ns[partition]:
@@ -155,10 +159,10 @@ class Checker:
 
     def _compare(self, partition: int, row_id: str, row: _Row, value: bytes) -> Verdict:
         digest = hashlib.sha256(value).digest()
-        self._compared[row_id] = partition, row.row_time_ns, digest
+        self._compared[row_id] = partition, row, digest
         if len(self._compared) > _REMEMBERED:
-            _, (of, row_time_ns, _) = self._compared.popitem(last=False)
-            self._forgotten_ns[of] = max(self._forgotten_ns[of], row_time_ns)
+            _, (of, forgotten, _) = self._compared.popitem(last=False)
+            self._forgotten_ns[of] = max(self._forgotten_ns[of], forgotten.row_time_ns)
         if digest == row.digest:
             return Verdict(partition, row.row_time_ns, row_id, row.offset)
         return Verdict(partition, row.row_time_ns, row_id, row.offset, "other bits", value)

@@ -92,12 +92,17 @@ class Account:
         self._send(record, f"{verdict.row_id}/{verdict.offset}")
 
     def _difference(self, verdict: Verdict) -> Difference:
-        if verdict.recomputed is None or verdict.offset < 0:
+        expected = verdict.recomputed
+        if expected is None and verdict.first_offset >= 0:
+            expected = self._row_at(verdict.partition, verdict.first_offset)
+        if expected is None or verdict.offset < 0:
             return Difference(0, [], [])
-        place = {verdict.partition: verdict.offset}
-        for row in read_topic(self._settings, FEATURE_ROW, partitions=[verdict.partition], start=place):
-            return difference(verdict.recomputed, row.value or b"")
-        return Difference(0, [], [])
+        return difference(expected, self._row_at(verdict.partition, verdict.offset))
+
+    def _row_at(self, partition: int, offset: int) -> bytes:
+        for row in read_topic(self._settings, FEATURE_ROW, partitions=[partition], start={partition: offset}):
+            return row.value or b""
+        return b""
 
     def summarise(self) -> None:
         """Publish how far each partition is, where that is news."""

@@ -1,0 +1,129 @@
+"""Rows on a real topic, recomputed: all as written, and the one that was altered is found."""
+
+import json
+import threading
+
+import pytest
+from confluent_kafka import Producer
+from msgspec import structs
+from typer.testing import CliRunner
+
+from featurestore.catalogue import Catalogue
+from schemas.forecasts import Parity, decode_json
+from schemas.metrics import PARITY_CHECKED, PARITY_MISMATCH
+from schemas.rows import decode_rows, encode_rows
+from schemas.topics import FEATURE_ROW, OPS_PARITY
+from streams.backfill import Outcome, backfill_topics, normalised
+from streams.backfill_topics import raw_records
+from streams.cli import app
+from streams.kafka import Outbox, producer_config, read_topic
+from streams.metrics_server import Metrics
+from streams.parity.process import Account, ParityProcess, check_once
+from streams.sources.market import market
+from tests.integration.live import fill, reset, settings_for
+
+pytestmark = pytest.mark.timeout(120)
+START_NS = 1_767_225_600_000_000_000
+SECONDS = 20
+
+
+@pytest.fixture(scope="module")
+def settings(kafka, tmp_path_factory):
+    """Raw and canonical topics, and the rows that follow, as the stages would have written them."""
+    settings = settings_for(kafka, tmp_path_factory.mktemp("parity"))
+    reset(settings, keep=())
+    fill(settings, market(11, START_NS, SECONDS, intensity=0.2))
+    producer = Producer(producer_config(settings, "test"))
+    for message in normalised(raw_records(settings), settings.rules, Outcome()):
+        headers = list(message.headers.items())
+        producer.produce(message.topic, message.value, partition=message.partition, headers=headers)
+    producer.flush(30)
+    write(settings, backfill_topics(settings))
+    yield settings
+    reset(settings, keep=())
+
+
+def write(settings, rows):
+    """Write row messages, each partition in the order of time."""
+    outbox = Outbox(settings, "test")
+    for (partition, _), value in sorted(rows.items()):
+        header = decode_rows(value).header
+        headers = {"row_id": header.row_id.encode(), "row_time_ns": str(header.row_time_ns).encode()}
+        outbox.send(FEATURE_ROW, value, headers=headers, partition=partition)
+    outbox.flush_acknowledged()
+
+
+def altered(value):
+    """The row message with one value of one instrument changed in its last bit."""
+    rows = decode_rows(value)
+    values = rows.values.copy()
+    place = next(place for place in zip(*(~(values != values)).nonzero(), strict=True) if values[place] != 0)  # noqa: PLR0124
+    values.view("i8")[place] ^= 1
+    return encode_rows(structs.replace(rows, values=values)), rows.instruments[place[0]], rows.features[place[1]]
+
+
+def followed(settings, until):
+    """What the process has told when `until(account)` holds, and its metrics."""
+    metrics = Metrics()
+    outbox = Outbox(settings, "parity")
+    account = Account(settings, metrics, outbox, share=1.0)
+    process = ParityProcess(settings, Catalogue.discover(settings.rules), account, share=1.0)
+    stopping = threading.Event()
+    given_up = threading.Timer(60, stopping.set)
+    given_up.start()
+
+    class Stop(threading.Event):
+        def is_set(self):
+            return stopping.is_set() or until(account)
+
+    process.run(Stop())
+    process.close()
+    given_up.cancel()
+    outbox.flush_acknowledged()
+    return account, metrics
+
+
+def told(settings):
+    return [decode_json(message.value, Parity) for message in read_topic(settings, OPS_PARITY)]
+
+
+def checked(account):
+    return sum(tally.checked for tally in account.tallies.values())
+
+
+def test_rows_are_as_recomputed_and_an_altered_one_is_found(settings):
+    rows = list(read_topic(settings, FEATURE_ROW))
+    assert len(rows) > SECONDS
+    account, metrics = followed(settings, lambda account: checked(account) >= len(rows))
+    assert checked(account) == len(rows)
+    assert account.mismatches == []
+    assert sum(metrics.value(PARITY_CHECKED, partition=str(p)) for p in range(settings.partitions)) == len(rows)
+    assert {record.kind for record in told(settings)} == {"summary"}
+    assert sum({record.partition: record.checked for record in told(settings)}.values()) == len(rows)
+
+    # A process writes a row again, with another last bit in one value.
+    victim = rows[len(rows) // 2]
+    value, instrument, feature = altered(victim.value)
+    outbox = Outbox(settings, "test")
+    outbox.send(FEATURE_ROW, value, headers=victim.headers, partition=victim.partition)
+    outbox.flush_acknowledged()
+    account, metrics = followed(settings, lambda account: checked(account) > len(rows))
+    assert [(each.reason, each.row_id, each.values) for each in account.mismatches] == [
+        ("repeat", victim.headers["row_id"].decode(), 1)
+    ]
+    assert account.mismatches[0].instruments == [instrument]
+    assert account.mismatches[0].columns == [feature]
+    assert metrics.value(PARITY_MISMATCH, partition=str(victim.partition), reason="repeat") == 1
+    assert [record for record in told(settings) if record.kind == "mismatch"] == account.mismatches
+    headers = [m.headers for m in read_topic(settings, OPS_PARITY) if json.loads(m.value)["kind"] == "mismatch"]
+    assert headers[0]["ce_type"] == b"foreshock.parity.v1"
+
+
+def test_one_look_at_everything_ends_with_1_where_a_row_differs(settings, monkeypatch):
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    count = len(list(read_topic(settings, FEATURE_ROW)))
+    done = CliRunner().invoke(app, ["parity", "--once"], catch_exceptions=False)
+    assert done.exit_code == 1
+    assert f"{count:,} row messages recomputed, 1 of them are not as on the topic" in done.output
+    assert check_once(settings, share=0.0).tallies == {}
