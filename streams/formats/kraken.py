@@ -1,4 +1,4 @@
-"""Kraken's spot stream (version 1): trades, tickers, best prices and level-2 books with their checksum.
+"""Kraken's spot stream (version 1): trades, best prices and level-2 books with their checksum.
 
 Frames of data are lists `[channel number, data ..., channel name, pair]`. A book's `c` is the CRC32
 of its ten best levels as written. Trades carry no id.
@@ -40,6 +40,8 @@ _LEFT_OUT = {
     "error": "error",
 }
 """Events, and how they are counted."""
+_CHANNELS_LEFT_OUT = {"ohlc": "candle", "ticker": "ticker-of-prices"}
+"""A ticker comes with trades alone, without a time: 18 in 30 s in which best prices changed 810 times."""
 
 
 class _Told(msgspec.Struct, frozen=True, gc=False):
@@ -53,19 +55,6 @@ class _Trade(msgspec.Struct, frozen=True, gc=False, array_like=True):
     volume: Positive
     time: _Seconds
     side: Literal["b", "s"]
-
-
-class _Best(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Best price, its volume in whole lots, its volume."""
-
-    price: NonNegative
-    whole: NonNegative
-    volume: NonNegative
-
-
-class _Ticker(msgspec.Struct, frozen=True, gc=False):
-    a: _Best
-    b: _Best
 
 
 class _Spread(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -101,7 +90,6 @@ _TOLD = msgspec.json.Decoder(_Told)
 _LIST = msgspec.json.Decoder(Annotated[list[msgspec.Raw], Meta(min_length=4, max_length=5)])
 _TEXT = msgspec.json.Decoder(_Short)
 _TRADES = msgspec.json.Decoder(list[_Trade], strict=False)
-_TICKER = msgspec.json.Decoder(_Ticker, strict=False)
 _SPREAD = msgspec.json.Decoder(_Spread, strict=False)
 _BOOK = msgspec.json.Decoder(_Book, strict=False)
 
@@ -126,17 +114,13 @@ def _data(parts: list[msgspec.Raw], channel: str, instrument_id: str) -> _Made:
     if name == "trade":
         trades: list[Event | BookChange] = [_trade(trade, instrument_id) for trade in read(_TRADES, parts[0])]
         return trades or LeftOut("no-trades")
-    if name == "ticker":
-        best = read(_TICKER, parts[0])
-        made = quote(instrument_id, 0, (best.b.price, best.b.volume), (best.a.price, best.a.volume))
-        return made if isinstance(made, LeftOut) else [made]
     if name == "spread":
         spread = read(_SPREAD, parts[0])
         bid, ask = (spread.bid, spread.bid_volume), (spread.ask, spread.ask_volume)
         made = quote(instrument_id, _nanoseconds(spread.time), bid, ask)
         return made if isinstance(made, LeftOut) else [made]
-    if name == "ohlc":
-        return LeftOut("candle")
+    if name in _CHANNELS_LEFT_OUT:
+        return LeftOut(_CHANNELS_LEFT_OUT[name])
     raise DecodeError(f"expected a channel of Kraken, got {shown(channel)}")
 
 

@@ -1,4 +1,4 @@
-"""OKX's public stream: trades, tickers, books with their checksum, funding, prices, interest, options, candles.
+"""OKX's public stream: trades, best prices, books with their checksum, funding, prices, interest, options, candles.
 
 A book's `checksum` is the CRC32 of its 25 best levels as written, bids and asks in turn; newer frames
 chain by `prevSeqId` and `seqId` too.
@@ -31,7 +31,6 @@ from streams.formats.okx_records import (
     LiquidationsData,
     MarkPriceData,
     SummaryData,
-    TickerData,
     TradeData,
 )
 from streams.formats.quotes import quote
@@ -75,7 +74,13 @@ _EVENTS = {
     "error": "error",
 }
 """Events, and how they are counted."""
-_LEFT_OUT = frozenset({"instruments", "status", "index-tickers", "price-limit", "estimated-price", "adl-warning"})
+_LEFT_OUT = {
+    **{name: name for name in ("instruments", "status", "index-tickers", "price-limit", "estimated-price")},
+    "adl-warning": "adl-warning",
+    "tickers": "ticker-of-prices",
+}
+"""Channels that are not read, and how they are counted. Tickers come seldom: 28 in 30 s in which best
+prices changed 204 times; `bbo-tbt` says each."""
 _OF_MANY = frozenset({"liquidation-orders", "opt-summary"})
 """Channels whose records name their instruments."""
 
@@ -97,7 +102,7 @@ def decode(value: bytes, source: str) -> _Made:  # noqa: ARG001 - the format is 
 def _data(argument: _Argument, frame: _Frame) -> _Made:
     channel = argument.channel
     if channel in _LEFT_OUT:
-        return LeftOut(channel)
+        return LeftOut(_LEFT_OUT[channel])
     if channel.startswith(("mark-price-candle", "index-candle")):
         return LeftOut("candle-of-no-trades")
     if channel.startswith("candle"):
@@ -139,12 +144,6 @@ def _trade(trade: TradeData, _frame: _Frame, named: Instrument) -> Event:
         size=named.size(trade.sz, trade.px),
         side=1 if trade.side == "buy" else -1,
     )
-
-
-def _ticker(ticker: TickerData, _frame: _Frame, named: Instrument) -> Event | LeftOut:
-    bid, ask = ticker.bidPx or 0.0, ticker.askPx or 0.0
-    bid_size, ask_size = named.size(ticker.bidSz or 0.0, bid), named.size(ticker.askSz or 0.0, ask)
-    return quote(named.instrument_id, ticker.ts * _MS, (bid, bid_size), (ask, ask_size))
 
 
 def _best(book: BookData, _frame: _Frame, named: Instrument) -> Event | LeftOut:
@@ -265,7 +264,6 @@ _CANDLES = msgspec.json.Decoder(list[CandleData], strict=False)
 _READERS = {
     "trades": _reader(TradeData, _trade),
     "trades-all": _reader(TradeData, _trade),
-    "tickers": _reader(TickerData, _ticker),
     "bbo-tbt": _reader(BookData, _best),
     **dict.fromkeys(_DEPTHS, _reader(BookData, _book)),
     "funding-rate": _reader(FundingData, _funding),

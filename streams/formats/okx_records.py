@@ -23,16 +23,6 @@ class TradeData(msgspec.Struct, frozen=True, gc=False):
     count: Number | None = None
 
 
-class TickerData(msgspec.Struct, frozen=True, gc=False):
-    """Best prices; empty where a side is."""
-
-    ts: Milliseconds
-    askPx: NonNegative | _Blank = ""  # noqa: N815 - OKX's names
-    askSz: NonNegative | _Blank = ""  # noqa: N815
-    bidPx: NonNegative | _Blank = ""  # noqa: N815
-    bidSz: NonNegative | _Blank = ""  # noqa: N815
-
-
 class BookLevel(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A level: price and size, then what nobody reads."""
 

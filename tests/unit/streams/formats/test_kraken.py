@@ -36,7 +36,7 @@ def data(captures, channel):
 def test_every_recorded_frame_is_read_or_left_out_by_name(captures):
     found = read(captures, NAME)
     assert_all_is_accounted_for(found)
-    assert counts(found) == {"trade": 10, "quote": 18, "book": 4_279}
+    assert counts(found) == {"trade": 10, "book": 4_279}
 
 
 def test_trades_are_those_of_the_recording(captures):
@@ -49,15 +49,6 @@ def test_trades_are_those_of_the_recording(captures):
     found = read(captures, NAME)
     assert_trades_are(found, expected)
     assert sorted(trade.event_time_ns for each in found.events["trade"].values() for trade in each) == sorted(times)
-
-
-def test_quotes_are_those_of_the_recording(captures):
-    quotes = [quote for each in read(captures, NAME).events["quote"].values() for quote in each]
-    expected = [
-        tuple(float(each[side][place]) for side in "ba" for place in (0, 2)) for _, each, *_ in data(captures, "ticker")
-    ]
-    assert sorted((q.bid_price, q.bid_size, q.ask_price, q.ask_size) for q in quotes) == sorted(expected)
-    assert {quote.event_time_ns for quote in quotes} == {0}
 
 
 def sides(frame):
@@ -119,7 +110,8 @@ def test_a_spread_is_a_quote_with_a_time():
         ({"event": "heartbeat"}, "heartbeat"),
         ({"event": "systemStatus"}, "status"),
         ([42, ["1542057314.748456"], "ohlc-5", "XBT/USD"], "candle"),
-        ([0, {"a": ["0", 1, "0"], "b": ["1", 1, "1"]}, "ticker", "XBT/USD"], "one-sided-quote"),
+        ([0, {"a": ["2", 1, "1"], "b": ["1", 1, "1"]}, "ticker", "XBT/USD"], "ticker-of-prices"),
+        ([0, ["0", "2", "1542057299.545897", "0", "1"], "spread", "XBT/USD"], "one-sided-quote"),
     ],
 )
 def test_what_is_left_out(frame, kind):

@@ -53,7 +53,7 @@ def data(captures, channel):
 def test_every_recorded_frame_is_read_or_left_out_by_name(captures):
     found = read(captures, NAME)
     assert_all_is_accounted_for(found)
-    assert counts(found) == {"quote": 28, "trade": 74, "book": 290}
+    assert counts(found) == {"trade": 74, "book": 290}
 
 
 def base_units(symbol, contracts, price):
@@ -69,18 +69,12 @@ def test_trades_are_those_of_the_recording(captures):
     assert_trades_are(read(captures, NAME), expected)
 
 
-def test_quotes_are_those_of_the_recording(captures):
-    quotes = [quote for each in read(captures, NAME).events["quote"].values() for quote in each]
-    expected = [
-        [
-            float(each)
-            for side in ("bid", "ask")
-            for each in (ticker[f"{side}Px"], base_units(symbol, ticker[f"{side}Sz"], ticker[f"{side}Px"]))
-        ]
-        for symbol, ticker, _ in data(captures, "tickers")
-    ]
-    made = sorted([q.bid_price, q.bid_size, q.ask_price, q.ask_size] for q in quotes)
-    assert [each == pytest.approx(other, rel=1e-12) for each, other in zip(made, sorted(expected), strict=True)]
+def test_best_prices_are_told_one_by_one():
+    record = {"bids": [["2.5", "3", "0", "1"]], "asks": [["2.6", "4", "0", "1"]], "ts": "5", "seqId": 9}
+    (quote,) = read_one("bbo-tbt", record, "BTC-USDT")
+    assert (quote.bid_price, quote.bid_size, quote.ask_price, quote.ask_size) == (2.5, 3.0, 2.6, 4.0)
+    assert (quote.event_time_ns, quote.sequence) == (5_000_000, 9)
+    assert read_one("bbo-tbt", record | {"asks": []}, "BTC-USDT") == LeftOut("one-sided-quote")
 
 
 def test_books_are_those_of_the_recording(captures):
@@ -224,7 +218,12 @@ def test_a_closed_candle_is_a_bar():
         ("candle1m", [*CANDLE[:-1], "0"], "BTC-USDT", "open-candle"),
         ("candle1D", CANDLE, "BTC-USDT", "candle-of-local-days"),
         ("mark-price-candle1m", CANDLE[:6], "BTC-USDT", "candle-of-no-trades"),
-        ("tickers", {"ts": "1", "askPx": "1", "askSz": "1", "bidPx": "", "bidSz": ""}, "BTC-USDT", "one-sided-quote"),
+        (
+            "tickers",
+            {"ts": "1", "askPx": "1", "askSz": "1", "bidPx": "1", "bidSz": "1"},
+            "BTC-USDT",
+            "ticker-of-prices",
+        ),
         ("trades", TRADE, "NEW-USDT-SWAP", "contract-of-unknown-size"),
         ("opt-summary", SUMMARY | {"instId": "XRP-USD-200103-1-C"}, "", "contract-of-unknown-size"),
         ("funding-rate", FUNDING | {"fundingRate": ""}, "BTC-USDT-SWAP", "no-funding-rate"),
