@@ -128,6 +128,22 @@ def received(conn, time, **data):
     return {"t": "recv", "conn": conn, "ts": time, **data}
 
 
+def test_a_stream_whose_frames_do_not_say_their_market_is_told_by_its_address(tmp_path):
+    lines = cryptofeed_lines(
+        "BYBIT",
+        {"t": "connect", "conn": "b.1", "ts": 1.0, "addr": "wss://stream.bybit.com/v5/public/linear"},
+        {"t": "connect", "conn": "b.2", "ts": 1.0, "addr": "wss://stream.bybit.com/v5/public/spot"},
+        received("b.1", 2.0, data="{}"),
+        received("b.2", 3.0, data="{}"),
+    )
+    path = tmp_path / "BYBIT.jsonl.zst"
+    path.write_bytes(zstandard.ZstdCompressor().compress(lines))
+    assert [(m.source, m.format, m.key) for m in read(path)] == [
+        ("bybit", "bybit-websocket", b"bybit/b.1"),
+        ("bybit-spot", "bybit-websocket", b"bybit/b.2"),
+    ]
+
+
 def test_cryptofeed_captures_are_put_in_order_and_keep_their_bytes(tmp_path):
     lines = cryptofeed_lines(
         "KRAKEN",
