@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, get_args, get_type_hints
 
 from featurestore.levels import level_columns, list_fields
-from featurestore.specs import Combine, Scope, window_ns_of
+from featurestore.specs import Combine, Reduce, Scope, window_ns_of
 from schemas import EVENTS, Event, FeatureError
 
 Kind: TypeAlias = Literal["field", "tile", "derived", "asset", "market", "feature"]
@@ -39,6 +39,8 @@ class Declaration:
     carry_ns: int = 0
     interval_ns: int = 0
     scope: Scope = "own"
+    reduce: Reduce | None = None
+    """How a series of an asset follows from those of its instruments."""
     unit: str = ""
     owner: str = ""
     label: str = ""
@@ -155,16 +157,19 @@ def market(*, window: int | str = 1, version: str = "") -> Callable[[Function], 
 
 
 def asset(
-    *, window: int | str = 1, combine: Combine | None = None, version: str = ""
+    *, window: int | str = 1, reduce: Reduce = "mean", combine: Combine | None = None, version: str = ""
 ) -> Callable[[Function], Function]:
-    """Mark a derived series whose mean over the instruments of an asset is a series of that asset.
+    """Mark a derived series whose mean (or sum) over the instruments of an asset is a series of that asset.
 
-    The instruments are those that are listed at the tile's end; unlike `market`, derived tiles may
-    read it. `window` is a number of tiles, or a time. Raises `FeatureError`.
+    The instruments are those that are listed at the tile's end and have a number; unlike `market`,
+    derived tiles may read it. `window` is a number of tiles, or a time. Raises `FeatureError`.
     """
 
     def mark(function: Function) -> Function:
-        return _mark(function, kind="asset", combine=combine, label=version, **_span(where(function), window))
+        at = where(function)
+        if reduce not in get_args(Reduce):
+            raise FeatureError(f'{at}: reduce={reduce!r}: expected "mean" or "sum"')
+        return _mark(function, kind="asset", reduce=reduce, combine=combine, label=version, **_span(at, window))
 
     return mark
 

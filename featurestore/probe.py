@@ -29,16 +29,17 @@ _LEVELS = {
     "high": 101.0,
     "low": 99.0,
     "close": 100.2,
-    "strike": 95.0,
     "underlying_price": 100.0,
     "amount_usd": 1e6,
     "next_funding_time_ns": 1.7e18,
-    "expiry_ns": 1.7e18,
 }
 _START_S = 1.7e9
 
 _UNKNOWN_BOOK = 6
 """Which of 13 books says that the book is not known from here on."""
+
+_WIDE = {"strike": (105.0, 35.0), "expiry_ns": (1.7e18 + 1.3e15, 0.9e15)}
+"""Middle and half width of what lies around a point: strikes around the price, expiries in 5 to 25 days."""
 
 _SIGNED = {"side": 1.0, "score": 0.9, "funding_rate": 1e-4, "delta": 0.9}
 
@@ -85,6 +86,9 @@ def _column(record: type[Event], name: str, place: NDArray[np.float64]) -> NDArr
     wave = np.sin(place * 2.399963 + len(name))
     if name in _SIGNED:
         return _SIGNED[name] * (np.sign(wave) if name == "side" else wave)
+    if name in _WIDE:
+        middle, width = _WIDE[name]
+        return middle + width * np.sin(place * 0.731 * len(name))  # waves of their own: every pair of two comes
     if name in _LEVELS:
         return _LEVELS[name] * (1.0 + 1e-3 * np.sin(place * 0.37) + 1e-4 * wave)
     return 1.5 + wave
@@ -128,8 +132,10 @@ class Sample:
         found = np.full((INSTRUMENTS, _TILES), np.nan)
         found[:, spec.window_tiles - 1 :] = spec.function(*views)
         if spec.market or spec.of_asset:
+            count = np.isfinite(found).sum(axis=0)
             with np.errstate(invalid="ignore"):
-                found[:] = np.nansum(found, axis=0) / np.isfinite(found).sum(axis=0)
+                total = np.where(count > 0, np.nansum(found, axis=0), np.nan)
+                found[:] = total if spec.of_asset == "sum" else total / count
         return found
 
     def _tiles(self, spec: TileSpec, scenario: str, start: int) -> Array:

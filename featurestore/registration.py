@@ -91,16 +91,17 @@ def derived_spec(declaration: Declaration, versions: Mapping[str, str], rules: R
         raise declaration.error(f"window of {window_tiles} tiles: expected at most {LONGEST_WINDOW_TILES}")
     inputs = [(name, versions[name]) for name in declaration.inputs]
     options = (declaration.combine, declaration.window_tiles, window_ns)
+    kind = f"{declaration.kind} {declaration.reduce}" if declaration.reduce else declaration.kind
     return DerivedSpec(
         name=declaration.name,
         inputs=declaration.inputs,
         window_tiles=window_tiles,
         function=reduction(declaration.function, declaration.where),
         plain=declaration.function,
-        version=_version(declaration, declaration.kind, inputs, options),
+        version=_version(declaration, kind, inputs, options),
         combine=declaration.combine,
         market=declaration.kind == "market",
-        of_asset=declaration.kind == "asset",
+        of_asset=declaration.reduce,
         window_ns=window_ns,
         docs=declaration.docs,
         file=declaration.path.name,

@@ -20,6 +20,7 @@ Array: TypeAlias = NDArray[np.float64]
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
 Combine: TypeAlias = Literal["sum", "min", "max", "first", "last"]
 Scope: TypeAlias = Literal["own", "market"]
+Reduce: TypeAlias = Literal["mean", "sum"]
 
 BORDER_S = "border_s"
 """The reserved input: end times of the tiles of the window, in seconds since the epoch."""
@@ -164,8 +165,8 @@ class DerivedSpec:
     combine: Combine | None = None
     market: bool = False
     """Whether the series is its mean over all instruments of all partitions."""
-    of_asset: bool = False
-    """Whether the series is its mean over the listed instruments of an asset."""
+    of_asset: Reduce | None = None
+    """Whether the series is its mean or sum over the listed instruments of an asset."""
     window_ns: int = 0
     """The window where it was asked for as a time, else 0."""
     docs: str = ""

@@ -236,7 +236,7 @@ class Tiler:
         return block
 
     def _of_asset(self, plan: SeriesPlan, spec: DerivedSpec, start: int, stop: int) -> Array:
-        """Return the mean over the listed instruments of each asset, added one by one in their order."""
+        """Return the mean or sum over the listed instruments of each asset, added one by one in their order."""
         values = self._derived(replace(plan, home="instrument"), spec, start, stop)
         borders = (np.arange(start, stop) + 1) * self._tile_ns
         times = self.spaces["instrument"].last_times(start, stop)
@@ -247,7 +247,7 @@ class Tiler:
         np.add.at(total, owners, np.where(counted, values, 0.0))
         np.add.at(count, owners, counted)
         with np.errstate(all="ignore"):
-            return known(total / count)
+            return known(total / count if spec.of_asset == "mean" else np.where(count > 0, total, np.nan))
 
     def windows(
         self,

@@ -3,16 +3,22 @@
 `python -m streams.documents` writes them; a test holds what is committed against what this makes.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.cache import CHECKOUT
+from featurestore.table import NUMBERED, lines
 from schemas.asyncapi import write as write_schemas
 from schemas.metrics import METRICS
 from schemas.rules import TICKS
 from schemas.topics import topics
 from streams.settings import describe
 
+_FEATURES = (
+    f"The {len(NUMBERED)} numbered themes, then what is beside them. A column of a row is named quantity_window "
+    "(`realised_variance_5m`), one without a window by its quantity alone.\n\n"
+)
 _BEGIN, _END = "<!-- settings -->", "<!-- end of settings -->"
 
 
@@ -24,6 +30,7 @@ def generated(checkout: Path = CHECKOUT) -> dict[Path, str]:
         readme: _with_settings(readme.read_text()),
         docs / "topics.md": _page("Topics", "schemas/topics.py", topics_table()),
         docs / "metrics.md": _page("Metrics", "schemas/metrics.py", metrics_table()),
+        docs / "features.md": _page("Features", "featurestore/features", _FEATURES + features_table()),
     }
 
 
@@ -46,6 +53,32 @@ def metrics_table() -> str:
     """Return the metrics as a Markdown table."""
     rows = [(f"`{metric.name}`", metric.kind, ", ".join(metric.labels), metric.meaning) for metric in METRICS]
     return _table(("metric", "kind", "labels", "meaning"), rows)
+
+
+def features_table() -> str:
+    """Return the quantities as a Markdown table; a column's name is quantity and window."""
+    rows = []
+    for line in lines():
+        windows = "; ".join(f"{profile} {' '.join(each)}" for profile, each in line.windows.items())
+        inputs = " ".join(line.spec.inputs)
+        rows.append(
+            (
+                line.number,
+                line.theme,
+                f"`{line.spec.quantity}`",
+                _readable(line.what),
+                windows,
+                line.source,
+                line.spec.unit,
+                inputs,
+            )
+        )
+    return _table(("number", "theme", "quantity", "what", "windows", "source", "unit", "made of"), rows)
+
+
+def _readable(text: str) -> str:
+    """Return a text whose sizes |x| do not end a cell of a table."""
+    return re.sub(r"\|([^|]+)\|", r"abs(\1)", text)
 
 
 def _with_settings(readme: str) -> str:

@@ -64,7 +64,10 @@ def bar_fourth_power_return(bar_return):
 
 @feature(window=["5m", "1h", "6h", "1d", "7d"])
 def bar_realised_variance(bar_squared_return, garman_klass):
-    """Sum of squared returns; of a window of one bar, Garman-Klass, in squared log return."""
+    """Sum of squared returns; of a window of one bar, Garman-Klass, in squared log return.
+
+    (Andersen, Bollerslev, Diebold and Labys 2003; Garman and Klass 1980)
+    """
     of_one_bar = bar_squared_return.shape[-1] == 1
     return (garman_klass if of_one_bar else bar_squared_return).sum(-1)
 
@@ -96,12 +99,15 @@ def bar_range_variance(bar_high, bar_low):
 
 @feature(window=["5m", "1h", "1d"])
 def bar_traded_volume(bar_volume):
-    """Volume of the window, in base units."""
+    """Volume of the window (Karpoff 1987), in base units."""
     return bar_volume.sum(-1)
 
 
 @feature(window="1d")
 def bar_volume_surprise(bar_volume):
-    """Log of the mean volume of the last hour (24th of the window) over that of all, in log ratio."""
+    """Log of the mean volume of the last hour (24th of the window) over that of all, in log ratio.
+
+    (Gervais, Kaniel and Mingelgrin 2001)
+    """
     recent = bar_volume[..., -(bar_volume.shape[-1] // 24) :].mean(-1)
     return np.log(np.where(recent > 0, recent, np.nan) / bar_volume.mean(-1))

@@ -33,19 +33,22 @@ def open_contracts(open_interest):
 
 @feature(window=["1m", "1h"])
 def basis(relative_basis):
-    """Mean of (mark - index) / index, in ratio."""
+    """Mean of (mark - index) / index (He, Manela, Ross and von Wachter 2022), in ratio."""
     return np.nanmean(relative_basis, -1)
 
 
 @feature(window="1h")
 def basis_change(relative_basis):
-    """(Mark - index) / index, last minus first, in ratio."""
+    """(Mark - index) / index, last minus first (He, Manela, Ross and von Wachter 2022), in ratio."""
     return relative_basis[..., -1] - relative_basis[..., 0]
 
 
 @feature(window="1m")
 def funding_rate(funding):
-    """Funding rate that was told last, in ratio per funding interval."""
+    """Funding rate that was told last, in ratio per funding interval.
+
+    Of the interval that is not paid yet: the predicted rate (He, Manela, Ross and von Wachter 2022).
+    """
     return funding[..., -1]
 
 
@@ -55,7 +58,7 @@ def minutes_to_funding(next_funding_s, border_s):
     return np.maximum(next_funding_s[..., -1] - border_s[..., -1], 0) / 60
 
 
-@feature(window="1h")
+@feature(window=["5m", "1h"])
 def open_interest_change(open_contracts):
-    """Log change of open interest, in log ratio."""
+    """Log change of open interest (Bessembinder and Seguin 1993), in log ratio."""
     return np.log(open_contracts[..., -1] / open_contracts[..., 0])

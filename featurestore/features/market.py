@@ -19,13 +19,13 @@ def bar_log_variance(bar_squared_return):
     return np.log(np.where(variance > 0, variance, np.nan))
 
 
-@feature(window="5m")
+@feature(window=["5m", "15m"])
 def market_volatility(log_variance):
-    """Mean log variance of all instruments, in log squared return."""
+    """Mean log variance of all instruments (Zhang et al. 2022), in log squared return."""
     return np.nanmean(log_variance, -1)
 
 
 @feature(window="1h")
 def market_bar_volatility(bar_log_variance):
-    """Mean log variance of all instruments' bars, in log squared return."""
+    """Mean log variance of all instruments' bars (Zhang et al. 2022), in log squared return."""
     return np.nanmean(bar_log_variance, -1)

@@ -46,13 +46,13 @@ def stablecoin_issuance(minted_usd, burned_usd):
 
 @feature(window=["5m", "1h"])
 def stablecoin_transfers(moved_usd):
-    """Stablecoin transfers, in US dollars."""
+    """Stablecoin transfers (Chi, Chu and Hao 2024), in US dollars."""
     return moved_usd.sum(-1)
 
 
 @feature(window="1h")
 def whale_movements(whale_count):
-    """Stablecoin movements of a million US dollars and more, in movements."""
+    """Stablecoin movements of a million US dollars and more (Herremans and Low 2022), in movements."""
     return whale_count.sum(-1)
 
 

@@ -132,13 +132,13 @@ def ask_flow_total(ask_flow_inside, first_ask_price, first_ask_size, last_ask_pr
 
 @feature(window=["1m", "5m", "1h"])
 def quote_intensity(quote_count):
-    """Quotes of the window, in quotes."""
+    """Quotes of the window (Hasbrouck and Saar 2002), in quotes."""
     return quote_count.sum(-1)
 
 
 @feature(window=["10s", "1m", "5m"])
 def relative_spread(spread_sum, quote_count):
-    """Mean of (ask - bid) / mid, in ratio."""
+    """Mean of (ask - bid) / mid over the quotes (Demsetz 1968), in ratio."""
     return spread_sum.sum(-1) / quote_count.sum(-1)
 
 

@@ -55,7 +55,7 @@ def fourth_power_return(log_return):
     return np.square(np.square(log_return[..., 0]))
 
 
-@feature(window=["1m", "5m", "15m", "1h", "6h", "1d"])
+@feature(window=["1m", "5m", "15m", "1h", "6h", "1d", "7d"])
 def realised_variance(squared_return):
     """Sum of squared returns (Andersen, Bollerslev, Diebold and Labys 2003), in squared log return."""
     return squared_return.sum(-1)
@@ -91,9 +91,9 @@ def realised_quarticity(fourth_power_return, return_count):
     return fourth_power_return.sum(-1) * return_count.sum(-1) / 3
 
 
-@feature(window=["5m", "1h"])
+@feature(window=["5m", "1h", "5h", "5d"])
 def decayed_variance(squared_return, return_count, border_s):
-    """Mean squared return, weights falling by e in a fifth of the window (RiskMetrics), in squared log return."""
+    """Mean squared return, weights falling by e in a fifth of the window (RiskMetrics 1996), in squared log return."""
     age = border_s[..., -1:] - border_s
     weight = np.exp(-5 * age / (age[..., :1] + (age[..., :1] == 0)))
     return (weight * squared_return).sum(-1) / (weight * return_count).sum(-1)
@@ -105,7 +105,7 @@ def signed_return(log_return):
     return log_return.sum(-1)
 
 
-@feature(window=["1h", "1d"])
+@feature(window=["1h", "1d", "7d"])
 def leverage(log_return):
     """Log return of the window where it is a loss, else 0 (Corsi and Reno 2012), in log return."""
     return np.minimum(log_return.sum(-1), 0)

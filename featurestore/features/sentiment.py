@@ -46,7 +46,7 @@ def decayed(score_sum, border_s):
 
 @feature(window=["5m", "1h"])
 def posts(post_count):
-    """Posts about the asset, in posts."""
+    """Posts about the asset (Lehrer, Xie and Yi 2021), in posts."""
     return post_count.sum(-1)
 
 
@@ -58,7 +58,7 @@ def sentiment(score_sum, post_count):
 
 @feature(window="1h")
 def disagreement(squared_score_sum, score_sum, post_count):
-    """Standard deviation of the sentiment of posts about the asset, in [0, 1]."""
+    """Standard deviation of the sentiment of posts about the asset (Antweiler and Frank 2004), in [0, 1]."""
     count = post_count.sum(-1)
     mean = score_sum.sum(-1) / count
     return np.sqrt(np.maximum(squared_score_sum.sum(-1) / count - mean * mean, 0))
@@ -66,23 +66,23 @@ def disagreement(squared_score_sum, score_sum, post_count):
 
 @feature(window="1h")
 def news_shock(score_sum, border_s):
-    """Sum of sentiment about the asset, falling by e in ten minutes, in posts."""
+    """Sum of sentiment about the asset, falling by e in ten minutes (Tetlock 2007), in posts."""
     return decayed(score_sum, border_s)
 
 
 @feature(window=["5m", "1h"])
 def market_posts(market_post_count):
-    """Posts about the whole market, in posts."""
+    """Posts about the whole market (Lehrer, Xie and Yi 2021), in posts."""
     return market_post_count.sum(-1)
 
 
 @feature(window="1h")
 def market_sentiment(market_score_sum, market_post_count):
-    """Mean sentiment of posts about the whole market, in [-1, 1]."""
+    """Mean sentiment of posts about the whole market (Lehrer, Xie and Yi 2021), in [-1, 1]."""
     return market_score_sum.sum(-1) / market_post_count.sum(-1)
 
 
 @feature(window="1h")
 def market_news_shock(market_score_sum, border_s):
-    """Sum of sentiment about the whole market, falling by e in ten minutes, in posts."""
+    """Sum of sentiment about the whole market, falling by e in ten minutes (Tetlock 2007), in posts."""
     return decayed(market_score_sum, border_s)

@@ -80,19 +80,19 @@ def trade_price(price):
 
 @feature(window=["1m", "5m", "1h"])
 def trade_intensity(trade_count):
-    """Trades of the window, in trades."""
+    """Trades of the window (Jones, Kaul and Lipson 1994), in trades."""
     return trade_count.sum(-1)
 
 
 @feature(window=["1m", "5m", "1h"])
 def traded_volume(volume):
-    """Volume of the window, in base units."""
+    """Volume of the window (Karpoff 1987), in base units."""
     return volume.sum(-1)
 
 
 @feature(window=["1m", "5m", "1h"])
 def trade_imbalance(buy_volume, sell_volume):
-    """Buyer minus seller volume over their sum, in [-1, 1]."""
+    """Buyer minus seller volume over their sum (Chordia, Roll and Subrahmanyam 2002), in [-1, 1]."""
     bought, sold = buy_volume.sum(-1), sell_volume.sum(-1)
     return (bought - sold) / (bought + sold)
 
@@ -107,7 +107,10 @@ def trade_size_dispersion(squared_size, volume, trade_count):
 
 @feature(window="1h")
 def volume_surprise(volume):
-    """Log of the mean volume of the last twelfth of the window over that of all, in log ratio."""
+    """Log of the mean volume of the last twelfth of the window over that of all, in log ratio.
+
+    (Gervais, Kaniel and Mingelgrin 2001)
+    """
     recent = volume[..., -(volume.shape[-1] // 12) :].mean(-1)
     return np.log(np.where(recent > 0, recent, np.nan) / volume.mean(-1))
 
@@ -127,7 +130,7 @@ def first_known(values):
 
 @feature(window=["5m", "1h"])
 def garman_klass_variance(first_price, high_price, low_price, last_price):
-    """Variance from the prices of the window, hl^2 / 2 - (2 ln 2 - 1) co^2 (1980), in squared log return."""
+    """Variance of the window, hl^2 / 2 - (2 ln 2 - 1) co^2 (Garman and Klass 1980), in squared log return."""
     spread = np.log(np.fmax.reduce(high_price, -1) / np.fmin.reduce(low_price, -1))
     change = np.log(first_known(last_price[..., ::-1]) / first_known(first_price))
     return np.maximum(spread * spread / 2 - (2 * np.log(2) - 1) * change * change, 0)
@@ -135,7 +138,7 @@ def garman_klass_variance(first_price, high_price, low_price, last_price):
 
 @feature(window=["1m", "5m"])
 def net_flow(signed_flow):
-    """Buyer minus seller volume of the window, in base units."""
+    """Buyer minus seller volume of the window (Chordia, Roll and Subrahmanyam 2002), in base units."""
     return signed_flow.sum(-1)
 
 
@@ -145,4 +148,5 @@ def amihud_illiquidity(trade_price, turnover):
     moved = np.abs(np.diff(np.log(trade_price), axis=-1))
     traded = turnover[..., 1:]
     ratio = np.where(traded > 0, moved / np.where(traded > 0, traded, 1), 0)
-    return 1e6 * ratio.sum(-1) / (traded > 0).sum(-1)
+    filled = np.isfinite(turnover).all(-1)
+    return np.where(filled, 1e6 * ratio.sum(-1) / (traded > 0).sum(-1), np.nan)

@@ -8,6 +8,7 @@ from featurestore import feature, market, tile
 from featurestore.catalogue import FEATURES, Catalogue, declarations_in
 from featurestore.specs import level_of, window_ns_of
 from schemas import BARS, TICKS, FeatureError, Trade
+from schemas.rows import AGED
 
 EXAMPLE = '''
 """Order-flow features."""
@@ -111,7 +112,7 @@ def test_profiles_have_the_features_that_fit_their_tiles():
     assert wanted <= bars.versions.keys()
     assert not any(name.endswith("_1m") for name in bars.versions)
     assert "market_volatility_5m" not in bars.versions
-    assert set(ticks.modalities) == {"trade", "quote", "derivative", "flow", "score"}
+    assert set(ticks.modalities) == set(AGED) - {"bar"}
 
 
 def test_a_subset_has_what_its_features_need_and_no_more():

@@ -1,0 +1,45 @@
+"""Funding against its own history, and open interest against volume and moves."""
+
+import numpy as np
+
+from featurestore import feature
+
+MILLION = 1e6
+
+
+@feature(window="7d")
+def funding_zscore(funding):
+    """Funding rate against the week's hours, z-score (He, Manela, Ross and von Wachter 2022), in deviations."""
+    known = np.isfinite(funding)
+    count = known.sum(-1)
+    mean = np.where(known, funding, 0.0).sum(-1) / count
+    gap = np.where(known, funding - mean[..., None], 0.0)
+    deviation = np.sqrt(np.square(gap).sum(-1) / count)
+    # Known since the first hour: what a venue does not tell later is no reason to forget the week.
+    whole = known[..., 0] & (deviation > 0)
+    return np.where(whole, gap[..., -1] / np.where(deviation > 0, deviation, 1), np.nan)
+
+
+@feature(window="1d")
+def settled_funding(funding, next_funding_s):
+    """Funding rate that was told last before the last funding time, in ratio per funding interval.
+
+    The rate that was paid (He, Manela, Ross and von Wachter 2022).
+    """
+    settled = next_funding_s[..., 1:] > next_funding_s[..., :-1]
+    place = settled.shape[-1] - 1 - settled[..., ::-1].argmax(-1)
+    rate = np.take_along_axis(funding, place[..., None], -1)[..., 0]
+    return np.where(settled.any(-1), rate, np.nan)
+
+
+@feature(window="1h")
+def open_interest_turnover(open_contracts, volume):
+    """Open interest over the window's volume (Bessembinder and Seguin 1993), in ratio."""
+    traded = volume.sum(-1)
+    return open_contracts[..., -1] / np.where(traded > 0, traded, np.nan)
+
+
+@feature(window="1h")
+def open_interest_move(open_contracts, mid, log_return):
+    """Value of open interest times |log return|: what the move took from one side, in million quote units."""
+    return open_contracts[..., -1] * mid[..., -1] * np.abs(log_return.sum(-1)) / MILLION
