@@ -33,6 +33,7 @@ from streams.formats.cryptofeed_records import (
     TradeRecord,
 )
 from streams.formats.fields import read
+from streams.formats.sizes import of_contracts
 
 FORMAT = "cryptofeed"
 
@@ -73,7 +74,7 @@ def _trade(record: TradeRecord) -> _Made:
             event_time_ns=_event_time_ns(record),
             id="" if record.id is None else str(record.id)[:256],
             price=record.price,
-            size=record.amount * usd / record.price if usd else record.amount,
+            size=of_contracts(record.amount, usd, record.price) if usd else record.amount,
             side=1 if record.side == "buy" else -1,
         )
     ]
@@ -99,9 +100,9 @@ def _quote(record: Record, bid: float, bid_size: float, ask: float, ask_size: fl
             venue=venue,
             event_time_ns=_event_time_ns(record),
             bid_price=bid,
-            bid_size=bid_size * unit / bid if unit else bid_size,
+            bid_size=of_contracts(bid_size, unit, bid) if unit else bid_size,
             ask_price=ask,
-            ask_size=ask_size * unit / ask if unit else ask_size,
+            ask_size=of_contracts(ask_size, unit, ask) if unit else ask_size,
         )
     ]
 
@@ -135,7 +136,7 @@ def _liquidation(record: LiquidationRecord) -> _Made:
             event_time_ns=_event_time_ns(record),
             id="" if record.id is None else str(record.id)[:256],
             price=record.price,
-            size=size * usd / record.price if usd else size,
+            size=of_contracts(size, usd, record.price) if usd else size,
             side=1 if record.side == "buy" else -1,
         )
     ]

@@ -21,6 +21,7 @@ from streams.formats.levels import NumberLevels
 from streams.formats.pairs import of_parts
 from streams.formats.quotes import quote
 from streams.formats.rest import rest_answer
+from streams.formats.sizes import of_contracts
 
 FORMAT = "huobi-swap-websocket"
 
@@ -49,9 +50,7 @@ class _Frame(msgspec.Struct, frozen=True, gc=False):
     unsubbed: str = ""
 
 
-_Price = Annotated[float, Meta(ge=1e-18, le=1e18)]
-"""A price that dollars can be divided by."""
-_Level = tuple[_Price, NonNegative]
+_Level = tuple[Positive, NonNegative]
 
 
 class _Trade(msgspec.Struct, frozen=True, gc=False):
@@ -105,7 +104,7 @@ class _Liquidation(msgspec.Struct, frozen=True, gc=False):
     contract_code: Name
     direction: Literal["buy", "sell"]
     volume: Positive
-    price: _Price
+    price: Positive
     created_at: Milliseconds
 
 
@@ -213,7 +212,7 @@ def _base_units(level: _Level | None, code: str) -> tuple[float, float]:
 
 def _base_size(contracts: float, price: float, code: str) -> float:
     usd = contract_usd(code)
-    return contracts * usd / price if usd else contracts * CONTRACT_SIZES[code]
+    return of_contracts(contracts, usd, price) if usd else contracts * CONTRACT_SIZES[code]
 
 
 def _is_known(code: str) -> bool:

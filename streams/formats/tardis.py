@@ -31,9 +31,8 @@ _Made = list[Event | BookChange] | LeftOut
 _Time = Annotated[str, Meta(min_length=20, max_length=40)]
 _Side = Literal["buy", "sell", "unknown"]
 _Number = Annotated[float, Meta(ge=-1e18, le=1e18)]
-_SMALLEST = 1e-18
-_Divisor = Annotated[float, Meta(ge=_SMALLEST, le=1e18)]
-"""A price or a size that stays above 0 and finite when amounts become base units."""
+_Amount = Annotated[float, Meta(ge=1e-18, le=1e18)]
+"""An amount that stays above 0 in base units."""
 
 
 class _Message(msgspec.Struct, frozen=True, gc=False):
@@ -58,15 +57,15 @@ class _Trade(_Timed, frozen=True, gc=False, kw_only=True):
     """A trade, or a forced one; `side` is the taker's."""
 
     id: Identifier | None = None
-    price: _Divisor
-    amount: _Divisor
+    price: Positive
+    amount: _Amount
     side: _Side
 
 
 class _Level(msgspec.Struct, frozen=True, gc=False):
     """A level; in snapshots of a number of levels both are missing where the book ends first."""
 
-    price: _Divisor | None = None
+    price: Positive | None = None
     amount: NonNegative | None = None
 
 
@@ -89,12 +88,12 @@ class _Best(_Timed, frozen=True, gc=False, kw_only=True):
 
 
 class _State(_Timed, frozen=True, gc=False, kw_only=True):
-    markPrice: _Divisor | None = None  # noqa: N815 - Tardis's names
+    markPrice: Positive | None = None  # noqa: N815 - Tardis's names
     indexPrice: Positive | None = None  # noqa: N815
     fundingRate: Annotated[float, Meta(ge=-10, le=10)] | None = None  # noqa: N815
     fundingTimestamp: _Time | None = None  # noqa: N815
     openInterest: NonNegative | None = None  # noqa: N815
-    lastPrice: _Divisor | None = None  # noqa: N815
+    lastPrice: Positive | None = None  # noqa: N815
 
 
 class _TradeBar(_Timed, frozen=True, gc=False, kw_only=True):
@@ -284,7 +283,7 @@ def _best_level(levels: list[_Level], named: Instrument) -> tuple[float, float]:
 
 
 def _sized(price: float | None, amount: float | None, named: Instrument) -> tuple[float, float]:
-    return (price, named.size(amount, price)) if price and price > _SMALLEST and amount else (0.0, 0.0)
+    return (price, named.size(amount, price)) if price and amount else (0.0, 0.0)
 
 
 def _or_unknown(number: float | None) -> float:

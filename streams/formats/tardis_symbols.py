@@ -13,6 +13,7 @@ from schemas import DecodeError
 from streams.formats import binance_symbols, deribit_names, gateio_contracts, okx_contracts
 from streams.formats.fields import shown
 from streams.formats.pairs import of_parts, of_word
+from streams.formats.sizes import of_contracts
 
 
 class Instrument(NamedTuple):
@@ -24,7 +25,7 @@ class Instrument(NamedTuple):
 
     def size(self, amount: float, price: float) -> float:
         """Return an amount in base units."""
-        return amount * self.usd / price if self.usd else amount * self.unit
+        return of_contracts(amount, self.usd, price) if self.usd else amount * self.unit
 
 
 _FIAT = ("USDT", "USDC", "USD", "EUR", "GBP", "BTC", "ETH")
