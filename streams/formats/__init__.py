@@ -2,8 +2,8 @@
 
 A format is a module here with `FORMAT`, the name in a raw message's `format` header (or a tuple of
 names), and `decode(value, source)`: the events and changes of books of one frame, or `LeftOut` where
-the frame is recognised and not read. It raises DecodeError, and nothing else, on any other bytes. Modules without `FORMAT` hold what
-formats share.
+the frame is recognised and not read. It raises DecodeError, and nothing else, on any other bytes.
+Modules without `FORMAT` hold what formats share.
 """
 
 import importlib
