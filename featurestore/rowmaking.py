@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import compress
 from typing import TypeAlias
 
 import numpy as np
@@ -9,14 +10,16 @@ from numpy.typing import NDArray
 
 from featurestore.layout import NO_START, FeaturePlan, Home, Layout, Source, own_home
 from featurestore.parts import Market
-from featurestore.specs import BORDER_S, Array
-from featurestore.tiler import Tiler, windowed
+from featurestore.specs import BORDER_S, Array, quietly, without_warnings
+from featurestore.tiler import Tiler
 from featurestore.tiles import NEVER
+from featurestore.windows import windowed
 from schemas import Rules
 from schemas.rows import AGED, QUALITY, RowHeader, Rows
 from schemas.rules import SECOND_NS
 
-_MOST_VALUES = 1 << 18
+_MOST_VALUES = 1 << 16
+"""Values of one window array: 512 KiB, so that it stays in the cache and its memory is used again."""
 _WARMING, _STALE, _BOOK_GAP = (np.uint32(1 << QUALITY.index(name)) for name in ("warming", "stale", "book-gap"))
 _LIVELY = tuple(AGED.index(name) for name in ("trade", "quote", "depth", "bar"))
 """Record types of the exchange that an instrument in trade keeps sending."""
@@ -79,42 +82,43 @@ class RowMaker:
         tiles, listed = tiles[some[0] : some[-1] + 1], listed[:, some[0] : some[-1] + 1]
         chosen = np.flatnonzero(listed.any(axis=1))
         rows = chosen if len(chosen) < len(listed) else None
-        values = self._values(tiles, len(chosen), rows)
+        with without_warnings():
+            values = self._values(tiles, len(chosen), rows)
         lasts = self._lasts(tiles, rows)
         ages = self._ages(tiles, lasts)
         quality = self._quality(tiles, chosen, lasts)
-        names = [self._tiler.spaces[_READER].names[row] for row in chosen]
+        names = tuple(self._tiler.spaces[_READER].names[row] for row in chosen)
         for place, tile in enumerate(tiles):
-            inside = np.flatnonzero(listed[chosen, place])
-            if len(inside):
-                row_time_ns = (int(tile) + 1) * self._rules.tile_interval_ns
-                yield Rows(
-                    self._header(row_time_ns),
-                    tuple(names[row] for row in inside),
-                    self._layout.names,
-                    values[inside, place],
-                    ages[inside, place],
-                    quality[inside, place],
-                )
+            inside = listed[chosen, place]
+            if not inside.any():
+                continue
+            every = inside.all()
+            yield Rows(
+                self._header((int(tile) + 1) * self._rules.tile_interval_ns),
+                names if every else tuple(compress(names, inside)),
+                self._layout.names,
+                *(each[place] if every else each[place][inside] for each in (values, ages, quality)),
+            )
 
     def _header(self, row_time_ns: int) -> RowHeader:
         return RowHeader(row_time_ns, self._partition, self._rules.rules_id, self._layout.feature_set_id)
 
     def _values(self, tiles: NDArray[np.int64], count: int, chosen: _Chosen) -> Array:
-        """Return all features of the `count` chosen instruments, (instruments, rows, features)."""
-        values = np.empty((count, len(tiles), len(self._layout.features)))
+        """Return all features of the `count` chosen instruments, (rows, instruments, features)."""
+        values = np.empty((len(self._layout.features), count, len(tiles)))
         for group in self._groups:
-            columns = [plan.column for plan in group.plans]
             ends = self._ends(group, tiles)
             if group.level == 0:
                 step = max(1, _MOST_VALUES // (group.tiles * count))
                 for first in range(0, len(ends), step):
                     part = slice(first, first + step)
-                    values[:, part, columns] = self._evaluated(group, ends[part], self._row_tiles, count, chosen)
+                    found = self._evaluated(group, ends[part], self._row_tiles, count, chosen)
+                    for plan, block in zip(group.plans, found, strict=True):
+                        values[plan.column, :, part] = block
             else:
-                slow = self._slow(group, ends)
-                values[:, :, columns] = slow if chosen is None else slow[chosen]
-        return values
+                for plan, block in zip(group.plans, self._slow(group, ends), strict=True):
+                    values[plan.column] = block if chosen is None else block[chosen]
+        return np.ascontiguousarray(values.T)
 
     def _ends(self, group: _Group, tiles: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where windows end: the tile of the level that comes next."""
@@ -122,43 +126,46 @@ class RowMaker:
         return seen * self._rules.tile_interval_ns // self._layout.levels_ns[group.level]
 
     def _slow(self, group: _Group, ends: NDArray[np.int64]) -> Array:
-        """Return features of minutes or hours, (all instruments, rows, features).
+        """Return features of minutes or hours, (features, all instruments, rows).
 
         They change at the borders of their tiles only.
         """
         everyone = len(self._tiler.spaces[_READER])
-        result = np.empty((everyone, len(ends), len(group.plans)))
+        result = np.empty((len(group.plans), everyone, len(ends)))
         for end in range(int(ends[0]), int(ends[-1]) + 1):
             places = np.flatnonzero(ends == end)
             if not len(places):
                 continue
             known = self._cache.get(group.key)
             if known is None or known[:2] != (end, everyone):
-                known = end, everyone, self._evaluated(group, np.array([end]), 1, everyone, None)
+                block = np.stack(list(self._evaluated(group, np.array([end]), 1, everyone, None)))
+                known = end, everyone, block
                 self._cache[group.key] = known
-            result[:, places] = known[2]
+            result[..., places] = known[2]
         return result
 
-    def _evaluated(self, group: _Group, ends: NDArray[np.int64], step: int, count: int, chosen: _Chosen) -> Array:
-        """Return a group's features for windows that end before `ends`, (count, ends, features)."""
-        result = np.empty((count, len(ends), len(group.plans)))
+    def _evaluated(
+        self, group: _Group, ends: NDArray[np.int64], step: int, count: int, chosen: _Chosen
+    ) -> Iterator[Array]:
+        """Yield each of a group's features for windows that end before `ends`, (count, ends)."""
         windows: dict[str, Array] = {}
+        masks: dict[tuple[tuple[Source, ...], int], NDArray[np.bool_]] = {}
         heard: dict[Source, NDArray[np.bool_]] = {}
-        level_ns = self._layout.levels_ns[group.level]
-        start_ns = (ends - group.tiles) * level_ns
-        for place, plan in enumerate(group.plans):
+        start_ns = (ends - group.tiles) * self._layout.levels_ns[group.level]
+        for plan in group.plans:
             for name in plan.spec.inputs:
                 if name not in windows:
                     windows[name] = self._window(name, group, ends, step, count, chosen)
-            with np.errstate(all="ignore"):
-                values = np.asarray(plan.spec.function(*(windows[name] for name in plan.spec.inputs)))
-            known = np.isfinite(values) & (start_ns >= plan.start_ns)
-            for source in plan.sources:
-                if source not in heard:
-                    heard[source] = self._last_times(source, group.level, ends, chosen) >= start_ns
-                known = known & heard[source]
-            result[..., place] = np.where(known, values, np.nan)
-        return result
+            values = quietly(plan.spec.function, *(windows[name] for name in plan.spec.inputs))
+            if (plan.sources, plan.start_ns) not in masks:
+                for source in plan.sources:
+                    if source not in heard:
+                        heard[source] = self._last_times(source, group.level, ends, chosen) < start_ns
+                masked = [heard[source] for source in plan.sources]
+                unknown = np.logical_or.reduce([*masked, np.broadcast_to(start_ns < plan.start_ns, values.shape)])
+                masks[plan.sources, plan.start_ns] = unknown
+            values[masks[plan.sources, plan.start_ns]] = np.nan
+            yield values
 
     def _window(
         self, name: str, group: _Group, ends: NDArray[np.int64], step: int, count: int, chosen: _Chosen
@@ -187,15 +194,15 @@ class RowMaker:
         return np.stack(lasts)
 
     def _ages(self, tiles: NDArray[np.int64], lasts: NDArray[np.int64]) -> Array:
-        """Return seconds since the last event of each record type, (instruments, rows, AGED)."""
+        """Return seconds since the last event of each record type, (rows, instruments, AGED)."""
         borders = (tiles + 1) * self._rules.tile_interval_ns
         ages = np.where(lasts == NEVER, np.nan, (borders - lasts) / SECOND_NS)
-        return np.ascontiguousarray(np.moveaxis(ages, 0, -1))
+        return np.ascontiguousarray(ages.T)
 
     def _quality(
         self, tiles: NDArray[np.int64], rows: NDArray[np.int64], lasts: NDArray[np.int64]
     ) -> NDArray[np.uint32]:
-        """Return the quality bits, (instruments, rows)."""
+        """Return the quality bits, (rows, instruments)."""
         borders = (tiles + 1) * self._rules.tile_interval_ns
         space = self._tiler.spaces[_READER]
         stale = lasts[_LIVELY, :].max(axis=0) < borders - self._rules.idle_timeout_ns - self._rules.row_interval_ns
@@ -203,7 +210,7 @@ class RowMaker:
         bits = np.where(self._warming(borders, rows), _WARMING, np.uint32(0))
         bits |= np.where(stale, _STALE, np.uint32(0))
         bits |= np.where(unknown & (lasts[_DEPTH] != NEVER), _BOOK_GAP, np.uint32(0))
-        return bits
+        return np.ascontiguousarray(bits.T)
 
     def _warming(self, borders: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return where a window is not filled yet, (instruments, rows)."""

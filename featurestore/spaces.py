@@ -80,6 +80,24 @@ class Space:
             for name, (value, index) in self.carries.items()
         }
 
+    def extend_last_times(self, record: str, count: int, places: NDArray[np.int64], times: NDArray[np.int64]) -> None:
+        """Add the last event times of `count` tiles; `places` (entity and tile) and `times` rise."""
+        latest = np.full(len(self) * count, NEVER)
+        last = np.append(np.flatnonzero(places[1:] != places[:-1]), len(places) - 1)
+        latest[places[last]] = times[last]
+        block = latest.reshape(len(self), count)
+        block[:, 0] = np.maximum(block[:, 0], self._newest(record))
+        self.lasts[record].extend(np.maximum.accumulate(block, axis=1))
+
+    def extend_silent(self, record: str, count: int) -> None:
+        """Add `count` tiles without events of a record type."""
+        self.lasts[record].extend(np.broadcast_to(self._newest(record)[:, None], (len(self), count)))
+
+    def _newest(self, record: str) -> NDArray[np.int64]:
+        ring = self.lasts[record].levels[0]
+        newest: NDArray[np.int64] = ring.view(ring.head - 1, ring.head)[:, 0].copy()
+        return newest
+
     def last_time(self, tile: int) -> NDArray[np.int64]:
         """Return the last event time of each entity before the end of `tile`, of any record type."""
         return self.last_times(tile, tile + 1)[:, 0]

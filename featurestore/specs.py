@@ -3,7 +3,8 @@
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias
@@ -251,40 +252,69 @@ def value_of_one(function: Callable[..., Any], *inputs: NDArray[Any]) -> float:
         return np.nan
 
 
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Let numbers overflow and windows be empty: what is not finite becomes NaN afterwards."""
+    with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+        yield
+
+
 def called(function: Callable[..., Any], where: str, *inputs: Any) -> NDArray[Any]:
     """Return `function(*inputs)` as an array, without warnings; what it raises becomes `FeatureError`."""
+    with without_warnings():
+        return _called(function, where, *inputs)
+
+
+def _called(function: Callable[..., Any], where: str, *inputs: Any) -> NDArray[Any]:
     try:
-        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
-            return np.asarray(function(*inputs))
+        return np.asarray(function(*inputs))
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise FeatureError(f"{where}: {reason}") from error
 
 
-def reduction(function: Callable[..., Any], where: str) -> Callable[..., Array]:
-    """Return `function` of arrays [..., T], one per input, as the engine calls it: [...].
+class Reduction:
+    """A function of arrays [..., T], one per input, as the engine calls it: [...].
 
     The function always sees contiguous [rows, T], whether there is one row or all history: numpy
     computes a lone row of shape (T,) by other means (scalars), with other bits.
     """
 
-    def reduce(*arrays: Array) -> Array:
+    def __init__(self, function: Callable[..., Any], where: str) -> None:
+        self._function = function
+        self._where = where
+
+    def __call__(self, *arrays: Array) -> Array:
+        """Return the function of the arrays, without warnings; raises `FeatureError`."""
+        with without_warnings():
+            return self.quietly(*arrays)
+
+    def quietly(self, *arrays: Array) -> Array:
+        """Return the same where warnings are off already, which takes longer than a short function."""
         *outer, length = arrays[0].shape
         rows = math.prod(outer)
         if rows == 0:
             return np.empty(outer)
         inputs = [np.ascontiguousarray(each, np.float64).reshape(rows, length) for each in arrays]
-        result = called(function, where, *inputs)
+        result = _called(self._function, self._where, *inputs)
         if result.shape != (rows,):
             raise FeatureError(
-                f"{where}: shape {result.shape} from inputs {(rows, length)}: expected {(rows,)}; "
+                f"{self._where}: shape {result.shape} from inputs {(rows, length)}: expected {(rows,)}; "
                 "reduce the last axis, as in x.sum(-1)"
             )
         return known(result).reshape(outer)
 
-    return reduce
+
+def reduction(function: Callable[..., Any], where: str) -> Reduction:
+    """Return `function` of arrays [..., T], one per input, as the engine calls it: [...]."""
+    return Reduction(function, where)
+
+
+def quietly(function: Callable[..., Array], *windows: Array) -> Array:
+    """Return a spec's function of windows, finite or NaN; only where warnings are off."""
+    return function.quietly(*windows) if isinstance(function, Reduction) else known(np.asarray(function(*windows)))
 
 
 def known(values: NDArray[Any]) -> Array:
     """Return finite values as float64, NaN (always with the same bits) for all others."""
-    return np.where(np.isfinite(values), values, np.nan).astype(np.float64)
+    return np.where(np.isfinite(values), values, np.nan).astype(np.float64, copy=False)

@@ -5,24 +5,21 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from featurestore.layout import HOMES, Home, Layout, SeriesPlan, own_home
 from featurestore.levels import list_fields
 from featurestore.pending import Events
 from featurestore.spaces import RECORDS, Space
-from featurestore.specs import BORDER_S, Array, DerivedSpec, TileSpec, known
+from featurestore.specs import BORDER_S, Array, DerivedSpec, TileSpec, known, quietly, without_warnings
 from featurestore.tiles import NEVER, carried
+from featurestore.windows import windowed
 from schemas import EVENTS, Depth, Rules, base_asset
 from schemas.instruments import ANY_ASSET
 from schemas.rules import SECOND_NS
 
-_MOST_VALUES = 1 << 18
-"""Values of one window array: 2 MiB, so that it stays in the cache."""
-
-_FEW_WINDOWS = 8
-"""Up to so many windows are copied one by one, which is faster than numpy's way to all of them."""
+_MOST_VALUES = 1 << 16
+"""Values of one window array: 512 KiB, so that it stays in the cache and its memory is used again."""
 
 
 class _Cells(NamedTuple):
@@ -122,22 +119,32 @@ class Tiler:
         for space in self.spaces.values():
             for record in RECORDS[space.home]:
                 if (space.home, record) not in cells:
-                    _extend_silent(space, record, stop - start)
+                    space.extend_silent(record, stop - start)
             if (space.home, Depth.record) not in cells:
                 space.books.silent(stop - start)
             space.head = stop
-        for plan in self.layout.series.values():
-            space = self.spaces[plan.home]
-            if isinstance(plan.spec, TileSpec):
-                block = self._tiles(plan, cells.get((plan.home, plan.spec.record)), start, stop)
-            else:
-                block = (self._of_asset if plan.spec.of_asset else self._derived)(plan, plan.spec, start, stop)
-            space.series[plan.spec.name].extend(block)
-        return {
-            name: self._derived(plan, plan.spec, start, stop)
-            for name, plan in self.layout.market.items()
-            if isinstance(plan.spec, DerivedSpec)
+        unheard = {
+            (home, record): self.spaces[home].lasts[record].levels[0].view(start, stop) == NEVER
+            for home, record in {
+                (plan.home, plan.spec.record) for plan in self.layout.series.values() if isinstance(plan.spec, TileSpec)
+            }
         }
+        with without_warnings():
+            for plan in self.layout.series.values():
+                space = self.spaces[plan.home]
+                if isinstance(plan.spec, TileSpec):
+                    source = plan.home, plan.spec.record
+                    block = self._tiles(plan, cells.get(source), start, stop)
+                    block[unheard[source]] = np.nan
+                    block = self._carried(plan, block, cells.get(source), start)
+                else:
+                    block = (self._of_asset if plan.spec.of_asset else self._derived)(plan, plan.spec, start, stop)
+                space.series[plan.spec.name].extend(block)
+            return {
+                name: self._derived(plan, plan.spec, start, stop)
+                for name, plan in self.layout.market.items()
+                if isinstance(plan.spec, DerivedSpec)
+            }
 
     def repeat(self, count: int) -> None:
         """Close `count` silent tiles in which nothing changes any more."""
@@ -181,7 +188,7 @@ class Tiler:
         times = events.tile_times[order]
         tiles = times // self._tile_ns - start
         places = entities[order] * (stop - start) + tiles
-        _extend_last_times(space, record, stop - start, places, times)
+        space.extend_last_times(record, stop - start, places, times)
         self.last_event_tile = max(self.last_event_tile, int(tiles.max()) + start)
         kept = events.first_of_repeats(order, places)
         if not kept.all():
@@ -203,13 +210,16 @@ class Tiler:
         block = np.full((len(space), stop - start), spec.empty_value)
         if cells is not None:
             block[cells.entities, cells.tiles] = spec.evaluate(cells.columns_of(spec), cells.offsets)
-        block[space.lasts[spec.record].levels[0].view(start, stop) == NEVER] = np.nan
-        if spec.carry_ns:
-            value, index = space.carries[spec.name]
-            limit = spec.carry_ns // self._tile_ns
-            since = self._since(spec, cells, stop - start)
-            block, value, index = carried(block, start, limit, value, index, since)
-            space.carries[spec.name] = value, index
+        return block
+
+    def _carried(self, plan: SeriesPlan, block: Array, cells: _Cells | None, start: int) -> Array:
+        spec, space = plan.spec, self.spaces[plan.home]
+        if not isinstance(spec, TileSpec) or not spec.carry_ns:
+            return block
+        value, index = space.carries[spec.name]
+        limit = spec.carry_ns // self._tile_ns
+        block, value, index = carried(block, start, limit, value, index, self._since(spec, cells, block.shape[1]))
+        space.carries[spec.name] = value, index
         return block
 
     def _since(self, spec: TileSpec, cells: _Cells | None, count: int) -> NDArray[np.int64] | None:
@@ -228,8 +238,7 @@ class Tiler:
             last = min(first + step, len(space))
             rows = np.arange(first, last) if last - first < len(space) else None
             windows = [self.windows(name, plan.home, 0, start + 1, stop + 1, length, rows=rows) for name in spec.inputs]
-            with np.errstate(all="ignore"):
-                block[first:last] = spec.function(*windows)
+            block[first:last] = quietly(spec.function, *windows)
         tiles = np.arange(start, stop)
         block[tiles < space.first_tile[:, None]] = np.nan
         block[:, tiles < plan.start] = np.nan
@@ -246,8 +255,7 @@ class Tiler:
         owners = self.joins["instrument", "asset"]
         np.add.at(total, owners, np.where(counted, values, 0.0))
         np.add.at(count, owners, counted)
-        with np.errstate(all="ignore"):
-            return known(total / count if spec.of_asset == "mean" else np.where(count > 0, total, np.nan))
+        return known(total / count if spec.of_asset == "mean" else np.where(count > 0, total, np.nan))
 
     def windows(
         self,
@@ -276,43 +284,3 @@ class Tiler:
             view = self.spaces[home].series[name].levels[level].view(first - length, last - 1)
             columns = self.joined(view, home, reader, rows)
         return windowed(columns, length, step)
-
-
-def windowed(columns: Array, length: int, step: int) -> Array:
-    """Return all windows of `length` columns, every `step`, as one read-only C-contiguous array.
-
-    >>> windowed(np.array([[1.0, 2.0, 3.0]]), 2, 1)
-    array([[[1., 2.],
-            [2., 3.]]])
-    """
-    count = (columns.shape[1] - length) // step + 1
-    if count <= _FEW_WINDOWS:
-        result = np.empty((len(columns), count, length))
-        for place in range(count):
-            result[:, place] = columns[:, place * step : place * step + length]
-    else:
-        result = np.ascontiguousarray(sliding_window_view(columns, length, axis=1)[:, ::step])
-    result.flags.writeable = False
-    return result
-
-
-def _extend_last_times(
-    space: Space, record: str, count: int, places: NDArray[np.int64], times: NDArray[np.int64]
-) -> None:
-    """Add the last event times of `count` tiles; `places` (entity and tile) and `times` rise."""
-    latest = np.full(len(space) * count, NEVER)
-    last = np.append(np.flatnonzero(places[1:] != places[:-1]), len(places) - 1)
-    latest[places[last]] = times[last]
-    block = latest.reshape(len(space), count)
-    block[:, 0] = np.maximum(block[:, 0], _newest(space, record))
-    space.lasts[record].extend(np.maximum.accumulate(block, axis=1))
-
-
-def _extend_silent(space: Space, record: str, count: int) -> None:
-    column = _newest(space, record)
-    space.lasts[record].extend(np.broadcast_to(column[:, None], (len(space), count)))
-
-
-def _newest(space: Space, record: str) -> NDArray[np.int64]:
-    ring = space.lasts[record].levels[0]
-    return ring.view(ring.head - 1, ring.head)[:, 0].copy()
