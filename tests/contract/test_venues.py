@@ -8,11 +8,15 @@ from functools import cache
 import pytest
 
 from deploy.cache import CHECKOUT
-from schemas import TICKS
+from schemas import TICKS, LeftOut
 from schemas.topics import RAW_EXCHANGE
 from streams.formats import formats
+from streams.formats.book import BookChange
+from streams.ingest.book import read_change
+from streams.ingest.books import Books
 from streams.ingest.normaliser import Normaliser
 from streams.sources.captures import find_captures
+from tests.unit.streams.formats.recorded import PlainBook
 
 DOCUMENT = CHECKOUT / "deploy" / "docs" / "venues.md"
 PROBLEMS = {"gap", "checksum", "crossed", "range"}
@@ -114,3 +118,46 @@ def test_every_venue_with_books_has_them(captures):
     for venue, (_, books) in replayed(captures).items():
         standing = Counter(book.standing for book in books)
         assert standing["known"] >= sum(standing.values()) - 1, venue
+
+
+def busiest_book(folder, name):
+    """Return the changes of the instrument whose book changes most, with their receive times."""
+    found = {}
+    for message in find_captures([folder / "ws_captures_cryptofeed" / f"{name}.jsonl.zst"]).messages():
+        made = formats()[message.format](message.value, message.source)
+        for change in () if isinstance(made, LeftOut) else made:
+            if isinstance(change, BookChange):
+                found.setdefault(change.instrument_id, []).append((change, message.receive_time_ns))
+    return max(found.values(), key=len)
+
+
+def a_change_that_counts(changes):
+    """Return the place of a change of the ten best levels that the one behind it does not undo."""
+    book = PlainBook()
+    for place, (change, _) in enumerate(changes[:-1]):
+        before = book.best(10)
+        (book.load if change.snapshot else book.update)(change.bids, change.asks)
+        prices = {float(price) for price, _ in (*change.bids, *change.asks)}
+        behind = {float(price) for price, _ in (*changes[place + 1][0].bids, *changes[place + 1][0].asks)}
+        if place > 3 and before != book.best(10) and not prices & behind:
+            return place
+    raise AssertionError("no such change")
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        *[("KRAKEN", "checksum"), ("OKX", "checksum"), ("KRAKEN_FUTURES", "gap")],
+        *[("BYBIT", "gap"), ("DERIBIT", "gap"), ("KUCOIN", "gap"), ("GATEIO_FUTURES", "gap"), ("POLONIEX", "gap")],
+    ],
+)
+def test_a_lost_frame_is_told_by_the_one_behind_it(captures, name, problem):
+    changes = busiest_book(captures, name)
+    lost = a_change_that_counts(changes) if problem == "checksum" else len(changes) - 2
+    books = Books(TICKS)
+    for place, (change, received_ns) in enumerate(changes[: lost + 2]):
+        if place != lost:
+            books.apply(read_change(change), received_ns, 0)
+    (book,) = books
+    assert book.standing == "lost"
+    assert books.counts[book.instrument_id, problem] == 1
