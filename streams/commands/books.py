@@ -49,9 +49,6 @@ def _said(accounts: Sequence[Account]) -> str:
 
     taken = ", ".join(f"{total(name):,} {name.replace('_', ' ')}" for name in _TAKEN if total(name))
     wrong = ", ".join(f"{total(name):,} {name}" for name in _WRONG if total(name))
-    best = (
-        f"{total('equal'):,} of {total('comparable'):,} tickers equal"
-        if total("comparable")
-        else "no ticker to compare"
-    )
-    return f"{total('frames'):,} frames: {taken or 'nothing taken'}; {wrong or '0 gaps'}; {total('depths'):,} Depth; {best}"
+    compared = f"{total('equal'):,} of {total('comparable'):,} tickers equal" if total("comparable") else "no tickers"
+    outcome = f"{taken or 'none taken'}; {wrong or '0 gaps'}; {total('depths'):,} Depth; {compared}"
+    return f"{total('frames'):,} frames: {outcome}"

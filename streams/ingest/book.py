@@ -76,7 +76,8 @@ class Side:
         """Forget all levels."""
         self.keys: list[float] = []
         self.sizes: dict[float, float] = {}
-        self.texts: dict[float, TextLevel] = {}
+        self.texts: dict[float, TextLevel] | None = {}
+        """What was written of each level; None where any level came as numbers."""
         self.known_from = -math.inf
         """The worst key that is known; levels may exist behind it."""
 
@@ -101,22 +102,23 @@ class Side:
             elif price in sizes:
                 del sizes[price]
                 del keys[bisect_left(keys, sign * price)]
-        if self.texts or levels is not written:
+        if self.texts is not None or not keys:
             self._write(levels, written)
         if len(keys) > MAX_LEVELS:
             self.truncate(MAX_LEVELS, forget=True)
 
     def _write(self, levels: Sequence[NumberLevel], written: Levels) -> None:
-        """Keep the texts of levels that came as texts."""
+        """Keep what was written of levels as long as all levels came as texts."""
+        texts = self.texts if self.texts is not None and self.keys else {}
         if levels is written:
-            for price, _ in levels:
-                self.texts.pop(price, None)
+            self.texts = None if self.keys else {}
             return
         for (price, size), text in zip(levels, cast("Sequence[TextLevel]", written), strict=True):
             if size:
-                self.texts[price] = (text[0], text[1])
+                texts[price] = (text[0], text[1])
             else:
-                self.texts.pop(price, None)
+                texts.pop(price, None)
+        self.texts = texts
 
     def truncate(self, depth: int, *, forget: bool = False) -> None:
         """Drop the levels behind the best `depth`; `forget`: they exist, and are not known any more."""
@@ -126,7 +128,8 @@ class Side:
         del self.keys[: len(dropped)]
         for key in dropped:
             del self.sizes[self.sign * key]
-            self.texts.pop(self.sign * key, None)
+            if self.texts is not None:
+                del self.texts[self.sign * key]
         if forget:
             self.known_from = max(self.known_from, self.keys[0])
 
@@ -143,7 +146,7 @@ class Side:
         """Return up to `count` known levels as the format gave them, the best first."""
         if not self.texts:
             return self.best(count)
-        return [self.texts[price] for price in self._best_prices(count) if price in self.texts]
+        return [self.texts[price] for price in self._best_prices(count)]
 
     def _best_prices(self, count: int) -> list[float]:
         sign, known_from = self.sign, self.known_from

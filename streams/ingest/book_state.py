@@ -92,7 +92,7 @@ def unpack(state: BookState) -> Book:
 def _pack_side(side: Side) -> SideState:
     known_from = side.known_from if side.known_from > -np.inf else None
     prices = [side.sign * key for key in side.keys]
-    if len(side.texts) < len(prices) or not prices:
+    if not side.texts:
         return SideState(_bytes([(price, side.sizes[price]) for price in prices]), known_from=known_from)
     return SideState(b"", "\n".join(text for price in prices for text in side.texts[price]), known_from)
 

@@ -1,0 +1,240 @@
+"""Books against one of plain dicts, and over restarts, on random histories."""
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas import Depth, Quote, Rules
+from schemas.topics import FEEDS, RAW_EXCHANGE
+from streams.formats.book import BookChange
+from streams.ingest.book import read_change
+from streams.ingest.books import DEPTH_LEVELS, GRID_NS, Books
+from streams.ingest.normaliser import Normaliser
+from streams.ingest.state import NormaliserState
+from tests.unit.streams.ingest.canonical import content
+
+MS = 1_000_000
+T0 = 1_700_000_000_000 * MS
+NAMES = ("binance:BTC-USDT", "binance:ETH-USDT")
+
+SIZES = st.sampled_from(["0", "1.5", "2.25"])
+
+
+def levels(lowest, highest):
+    prices = st.sampled_from([f"{price / 4:.2f}" for price in range(lowest, highest)])
+    return st.lists(st.tuples(prices, SIZES), max_size=4, unique_by=lambda level: level[0])
+
+
+# They meet at one price: books are crossed at times.
+BIDS, ASKS = levels(34, 41), levels(40, 47)
+
+
+@st.composite
+def histories(draw):
+    """Return changes of one venue's books: chained for the most part, with what may go wrong among them."""
+    log, last, now = [], dict.fromkeys(NAMES, 0), 0
+    for _ in range(draw(st.integers(1, 40))):
+        name = draw(st.sampled_from(NAMES))
+        now += draw(st.sampled_from([0, 1, 100, 250, 400, 70_000]))
+        kind = draw(st.sampled_from(["change"] * 8 + ["snapshot", "old snapshot", "gap", "repeat", "bad sum"]))
+        bids, asks = draw(BIDS), draw(ASKS)
+        step = draw(st.integers(1, 3))
+        first, number = last[name] + 1, last[name] + step
+        if kind == "gap":
+            first, number = first + 2, number + 2
+        elif kind == "repeat":
+            first, number = max(0, first - 2), last[name]
+        elif kind == "old snapshot":
+            number = max(0, last[name] - draw(st.integers(0, 4)))
+        last[name] = max(last[name], number)
+        change = {
+            "instrument_id": name,
+            "event_time_ns": (T0 + (now - draw(st.sampled_from([0, 0, 300]))) * MS)
+            * draw(st.sampled_from([1, 1, 1, 0])),
+            "first": first,
+            "last": number,
+            "snapshot": "snapshot" in kind,
+            "limit": draw(st.sampled_from([0, 0, 2])) if "snapshot" in kind else 0,
+            "wrong": kind == "bad sum",
+            "bids": bids,
+            "asks": asks,
+            "texts": draw(st.booleans()),
+            "received": T0 + now * MS,
+        }
+        log.append(change)
+    return log
+
+
+def change_of(fields):
+    fields = dict(fields)
+    wrong, as_texts = fields.pop("wrong"), fields.pop("texts")
+    fields.pop("received")
+    for side in ("bids", "asks"):
+        fields[side] = [tuple(each) if as_texts else (float(each[0]), float(each[1])) for each in fields[side]]
+    return BookChange(venue="binance", check=(lambda _bids, _asks: False) if wrong else None, **fields)
+
+
+class PlainBook:
+    """The rules once more, on dicts that are sorted at each look."""
+
+    def __init__(self):
+        self.standing, self.sides, self.known = "unknown", ({}, {}), (None, None)
+        self.last, self.fresh, self.chained, self.limit, self.waiting, self.time = 0, False, False, 0, [], 0
+
+    def take(self, fields):
+        """Return whether the book is told, "marker" where it is lost, None where nothing is said."""
+        if fields["snapshot"]:
+            return self._load(fields)
+        if self.standing != "known":
+            return self._wait(fields)
+        if fields["last"] <= self.last:
+            if fields["last"] < self.last and 0 < self.time < fields["event_time_ns"] - 10_000 * MS:
+                return self._lose()
+            return None
+        if fields["first"] > self.last + 1:
+            lost = self._lose()
+            self._wait(fields)
+            return lost
+        self._apply(fields)
+        return self._lose() if self._is_wrong(fields) else "told"
+
+    def _wait(self, fields):
+        if fields["wrong"] or (self.waiting and fields["last"] <= self.waiting[-1]["last"]):
+            return
+        if self.waiting and fields["first"] > self.waiting[-1]["last"] + 1:
+            self.waiting = []
+        self.waiting = [old for old in self.waiting if old["received"] > fields["received"] - 60_000 * MS] + [fields]
+
+    def _load(self, fields):
+        known = self.standing == "known"
+        younger = fields["event_time_ns"] > self.time
+        if known and fields["last"] <= self.last and not younger:
+            return None
+        if known and self.chained and fields["limit"] and (self.limit == 0 or fields["limit"] < self.limit):
+            return None
+        later = [old for old in self.waiting if old["last"] > fields["last"]]
+        if later and later[0]["first"] > fields["last"] + 1:
+            return None
+        self.waiting, self.sides = [], ({}, {})
+        self.fresh, self.last, self.limit, self.known = True, fields["last"], fields["limit"], (None, None)
+        self._set(fields)
+        limit = fields["limit"]
+        self.known = tuple(
+            worst(side) if limit and len(side) >= limit else None
+            for side, worst in zip(self.sides, (min, max), strict=True)
+        )
+        for old in later:
+            self._apply(old)
+        if self._is_wrong(later[-1] if later else fields):
+            return self._lose()
+        self.chained, self.standing = self.chained and known, "known"
+        return "again" if not known else "told"
+
+    def _apply(self, fields):
+        self._set(fields)
+        self.last, self.fresh, self.chained = fields["last"], False, True
+
+    def _set(self, fields):
+        for side, name in zip(self.sides, ("bids", "asks"), strict=True):
+            for price, size in fields[name]:
+                side[float(price)] = float(size)
+                if not float(size):
+                    del side[float(price)]
+
+    def _is_wrong(self, fields):
+        bids, asks = self.sides
+        out = (self.known[0] is not None and (not bids or max(bids) < self.known[0])) or (
+            self.known[1] is not None and (not asks or min(asks) > self.known[1])
+        )
+        return fields["wrong"] or out or (bids and asks and max(bids) >= min(asks))
+
+    def _lose(self):
+        was, self.standing = self.standing, "lost" if self.standing == "known" else self.standing
+        self.sides, self.waiting, self.known, self.chained, self.last = ({}, {}), [], (None, None), False, -1
+        return "marker" if was == "known" else None
+
+    def levels(self):
+        bids = sorted((level for level in self.sides[0].items() if self._knows(0, level)), reverse=True)
+        asks = sorted(level for level in self.sides[1].items() if self._knows(1, level))
+        return bids[:DEPTH_LEVELS], asks[:DEPTH_LEVELS]
+
+    def _knows(self, side, level):
+        worst = self.known[side]
+        return worst is None or (level[0] >= worst if side == 0 else level[0] <= worst)
+
+
+@settings(max_examples=120, deadline=None)
+@given(log=histories())
+def test_a_book_is_what_plain_dicts_say(log):
+    books, plain = Books(Rules()), {name: PlainBook() for name in NAMES}
+    for fields in log:
+        name = fields["instrument_id"]
+        events = books.apply(read_change(change_of(fields)), fields["received"], 0)
+        mine = plain[name]
+        outcome = mine.take(fields)
+        book = books.get(name)
+        # The time of a book is not this test's matter.
+        mine.time = book.time_ns
+        assert book.standing == mine.standing
+        assert (book.bids.best(DEPTH_LEVELS), book.asks.best(DEPTH_LEVELS)) == mine.levels()
+        depths = [event for event in events if isinstance(event, Depth)]
+        if outcome is None:
+            assert events == []
+        elif outcome == "marker":
+            assert [(event.bid_prices, event.ask_prices) for event in depths] == [([], [])]
+            assert len(events) == 1
+        else:
+            assert len(depths) == 1 if outcome == "again" else len(depths) <= 1
+            for depth in depths:
+                bids, asks = mine.levels()
+                assert list(zip(depth.bid_prices, depth.bid_sizes, strict=True)) == bids
+                assert list(zip(depth.ask_prices, depth.ask_sizes, strict=True)) == asks
+
+
+@settings(max_examples=60, deadline=None)
+@given(log=histories())
+def test_events_of_a_book_stand_in_the_order_of_its_changes(log):
+    # By time, where the venue tells times; a cell of the grid holds one Depth that is no news of its own.
+    books = Books(Rules())
+    told = {name: [] for name in NAMES}
+    for fields in log:
+        for event in books.apply(read_change(change_of(fields)), fields["received"], 0):
+            told[event.instrument_id].append(event)
+    for events in told.values():
+        times = [event.event_time_ns for event in events if event.event_time_ns]
+        assert times == sorted(times)
+        cells = [event.event_time_ns // GRID_NS for event in events if isinstance(event, Depth) and not event.id]
+        timed = [cell for cell in cells if cell]
+        assert len(timed) == len(set(timed))
+        quotes = [event for event in events if isinstance(event, Quote)]
+        assert all(quote.bid_price < quote.ask_price for quote in quotes)
+
+
+def decode(value, source):
+    return [change_of(msgspec.json.decode(value))]
+
+
+def run(log, restarts, flushes=7):
+    """Return what is sent, with a new Normaliser from an encoded state after each record in `restarts`."""
+    normaliser, outputs = Normaliser(RAW_EXCHANGE, 0, Rules(), 500, {"test": decode}), []
+    for offset, fields in enumerate(log):
+        headers = {"source": b"binance", "format": b"test", "receive_time_ns": b"%d" % fields["received"]}
+        normaliser.feed(offset, None, msgspec.json.encode(fields), headers)
+        if offset in restarts or offset % flushes == 0:
+            outputs += normaliser.flush()
+        if offset in restarts:
+            state = normaliser.state().encode()
+            normaliser = Normaliser(RAW_EXCHANGE, 0, Rules(), 500, {"test": decode})
+            normaliser.restore(NormaliserState.decode(state))
+            assert normaliser.state().encode() == state
+    outputs += normaliser.flush()
+    assert not normaliser.tally.dead_letters
+    return content(
+        (out.topic, out.partition, dict(out.headers), out.value) for out in outputs if out.topic == FEEDS[RAW_EXCHANGE]
+    ), normaliser.state().encode()
+
+
+@settings(max_examples=80, deadline=None)
+@given(log=histories(), restarts=st.sets(st.integers(0, 40), max_size=6))
+def test_books_say_the_same_over_any_restarts(log, restarts):
+    assert run(log, restarts) == run(log, set())
