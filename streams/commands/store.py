@@ -64,6 +64,21 @@ def tiles() -> None:
 
 
 @app.command()
+def labels(
+    path: Annotated[
+        Path | None, typer.Argument(help="CSV with address, label, known_time; none: those that the features use.")
+    ] = None,
+) -> None:
+    """Add labels of addresses, each known from its own time on."""
+    from featurestore.store.labels import SOURCE, feature_labels, read_labels
+    from featurestore.store.tables import LABELS
+    from featurestore.store.writing import TableWriter
+
+    done = TableWriter(_store(), LABELS).add(feature_labels() if path is None else read_labels(path), SOURCE)
+    typer.echo(f"{done.rows:,} labels added, {done.repeats:,} were there")
+
+
+@app.command()
 def export(
     out: Annotated[Path, typer.Option(help="Arrow IPC file to write; its manifest is OUT.manifest.json.")],
     features: _List,

@@ -6,64 +6,89 @@ whenever somebody wants them, those that are there already left out.
 """
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurestore.backfill import CanonicalMessage, backfill
+from featurestore.backfill import CanonicalMessage
 from featurestore.catalogue import Catalogue
+from featurestore.engine import PartitionEngine
 from featurestore.store.intake import known_after_ns
 from featurestore.store.location import Store
 from featurestore.store.tables import TILES
 from featurestore.store.writing import Appended, TableWriter
-from schemas import Rules
-from schemas.forecasts import Announcement
+from featurestore.stored_tiles import closed_tiles, event_catalogue, event_rules
+from featurestore.tiler import Tiler
+from schemas import DecodeError, Rules
 from schemas.topics import EVENT_TOPICS
-from streams.announcements import announcements
 from streams.kafka import read_topic
 from streams.settings import Settings
 
+LOGGER = logging.getLogger("foreshock.store")
 SOURCE = "backfill"
+_MESSAGES_BETWEEN = 256
 _TILES_AT_ONCE = 200_000
 
 
 def store_tiles_of_topics(settings: Settings, store: Store) -> Appended:
-    """Write the tiles of what the canonical topics hold now."""
-    rules = settings.rules
-    return store_tiles(
-        _canonical(settings), rules, Catalogue.discover(rules), store, announcements=announcements(settings)
-    )
+    """Write the tiles of what the canonical topics hold now; raises StateError where another does so at once."""
+    return store_tiles(_canonical(settings), settings.rules, Catalogue.discover(settings.rules), store)
 
 
-def store_tiles(
-    messages: Iterable[CanonicalMessage],
-    rules: Rules,
-    catalogue: Catalogue,
-    store: Store,
-    *,
-    announcements: Sequence[Announcement] = (),
-) -> Appended:
-    """Write the tiles of canonical messages; raises StateError where another writer does so at once."""
-    writer = TableWriter(store, TILES)
-    waiting: list[pa.Table] = []
-    written = Appended(0, 0)
+def store_tiles(messages: Iterable[CanonicalMessage], rules: Rules, catalogue: Catalogue, store: Store) -> Appended:
+    """Write the tiles of canonical messages, in the columns of `foreshock backfill --tiles`.
 
-    def flush() -> None:
-        nonlocal written
-        if any(map(len, waiting)):
-            tiles = pa.concat_tables(waiting, promote_options="default")
-            known = pc.add(tiles["tile_start_ns"], np.int64(rules.tile_interval_ns + known_after_ns(rules)))
-            done = writer.add(tiles.append_column("known_time_ns", known), SOURCE)
-            written = Appended(written.rows + done.rows, written.repeats + done.repeats)
-        waiting.clear()
+    `messages` keep the order of each topic and partition. Raises StateError where another writes
+    tiles at once.
+    """
+    tiles: list[pa.Table] = []
+    engines = [_engine(partition, rules, catalogue, tiles) for partition in range(rules.partitions)]
+    writer, written = TableWriter(store, TILES), Appended(0, 0)
+    for count, message in enumerate(messages, start=1):
+        _apply(engines[message.partition], message)
+        if count % _MESSAGES_BETWEEN == 0:
+            _advance(engines)
+            if sum(map(len, tiles)) >= _TILES_AT_ONCE:
+                written = _flush(writer, tiles, rules, written)
+    _advance(engines)
+    return _flush(writer, tiles, rules, written)
 
-    for _ in backfill(messages, rules, catalogue, announcements, on_tiles=waiting.append):
-        if sum(map(len, waiting)) >= _TILES_AT_ONCE:
-            flush()
-    flush()
-    return written
+
+def _engine(partition: int, rules: Rules, catalogue: Catalogue, tiles: list[pa.Table]) -> PartitionEngine:
+    """Return an engine that makes tiles alone, and puts those that close into `tiles`."""
+    engine = PartitionEngine(partition, event_rules(rules), event_catalogue(catalogue))
+
+    def watch(tiler: Tiler, start: int, stop: int) -> None:
+        tiles.append(closed_tiles(tiler, start, stop, rules))
+
+    engine.watch_tiles(watch)
+    return engine
+
+
+def _apply(engine: PartitionEngine, message: CanonicalMessage) -> None:
+    try:
+        engine.apply(message.topic, message.offset, message.headers, message.value)
+    except DecodeError as error:
+        LOGGER.warning("left out, as live: %s", error)
+
+
+def _advance(engines: list[PartitionEngine]) -> None:
+    for engine in engines:
+        engine.advance()
+
+
+def _flush(writer: TableWriter, tiles: list[pa.Table], rules: Rules, written: Appended) -> Appended:
+    """Write the tiles and return how many were written by now."""
+    closed = pa.concat_tables([table for table in tiles if len(table)] or tiles[:1]) if tiles else None
+    tiles.clear()
+    if closed is None or not len(closed):
+        return written
+    known = pc.add(closed["tile_start_ns"], np.int64(rules.tile_interval_ns + known_after_ns(rules)))
+    done = writer.add(closed.append_column("known_time_ns", known), SOURCE)
+    return Appended(written.rows + done.rows, written.repeats + done.repeats)
 
 
 def _canonical(settings: Settings) -> Iterator[CanonicalMessage]:

@@ -55,6 +55,21 @@ def test_another_table_is_told(store, tmp_path, monkeypatch):
         run("rebuild", tmp_path / "none.json")
 
 
+def test_labels_are_added_once_each_known_from_its_own_time(store, tmp_path):
+    said = run("labels")
+    assert said.endswith("labels added, 0 were there\n")
+    assert run("labels").startswith("0 labels added")
+    mine = tmp_path / "mine.csv"
+    mine.write_text("address,label,known_time\n0xAB,me,2026-01-01T00:00:00Z\n0xAB,you,2026-01-02T00:00:00Z\n")
+    assert run("labels", mine) == "2 labels added, 0 were there\n"
+    found = store.open("labels").to_pyarrow_table().to_pylist()
+    mine_found = {(row["label"], row["known_time_ns"]) for row in found if row["address"] == "0xab"}
+    assert mine_found == {("me", START * 10**9), ("you", (START + 86_400) * 10**9)}
+    mine.write_text("address,name\n0xab,me\n")
+    with pytest.raises(StateError, match="expected the columns address, label, known_time"):
+        run("labels", mine)
+
+
 def test_tables_are_listed(store):
     assert "rows" in run("show")
 

@@ -1,0 +1,28 @@
+import pytest
+
+from streams import run
+from streams.settings import Settings
+
+
+@pytest.mark.parametrize(("asked", "stores"), [("on", ["store-0"]), ("off", [])])
+def test_run_starts_one_writer_of_the_store_if_asked(tmp_path, monkeypatch, asked, stores):
+    started = []
+
+    class Recorder:
+        def __init__(self, settings, pieces, said):
+            started.extend(pieces)
+
+        def run(self):
+            pass
+
+    monkeypatch.setattr(run, "Supervisor", Recorder)
+    run.run_pipeline(Settings(state_dir=tmp_path, store=asked, workers=2), lambda _: None)
+    assert [piece.name for piece in started if piece.name.startswith("store")] == stores
+    assert len(started) == 8 + len(stores)
+    ports = [piece.environment["FORESHOCK_METRICS_PORT"] for piece in started]
+    assert len(set(ports)) == len(ports)
+
+
+def test_the_store_lies_in_the_state_unless_told_otherwise(tmp_path):
+    assert Settings(state_dir=tmp_path).store_url == str(tmp_path / "store")
+    assert Settings(store_url="s3://bucket/lake").store_url == "s3://bucket/lake"
