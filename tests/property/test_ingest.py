@@ -1,6 +1,7 @@
 """Formats take any bytes; a Normaliser says the same however it is asked and restarted."""
 
 import json
+from typing import get_args
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ from schemas.batches import Progress
 from schemas.topics import DEAD_LETTER, FEEDS, LATE_EVENT, RAW_EXCHANGE
 from streams.formats import formats
 from streams.formats.book import BookChange
+from streams.ingest.book import Problem
 from streams.ingest.normaliser import Normaliser
 from streams.ingest.state import NormaliserState
 from tests.unit.streams.formats import test_binance_combined as binance
@@ -126,6 +128,9 @@ def assert_it_can_be_sent(name, value, events):
     assert {out.topic for out in outputs} <= {FEEDS[topic], LATE_EVENT}
 
 
+KINDS = ("trade", "trade", "aggTrade", "bookTicker", "spot", "beat", "beat", "broken", "depth", "depth", "snapshot")
+
+
 @st.composite
 def raw_logs(draw):
     """Return records of one raw partition: several venues, times around each other, silences, damage."""
@@ -133,7 +138,7 @@ def raw_logs(draw):
     log = []
     for number in range(draw(st.integers(1, 60))):
         now += draw(st.sampled_from([0, 1_000_000, 200_000_000, 900_000_000, 6 * SECOND, 1000 * SECOND]))
-        kind = draw(st.sampled_from(["trade", "trade", "aggTrade", "bookTicker", "spot", "beat", "beat", "broken"]))
+        kind = draw(st.sampled_from(KINDS))
         ahead = draw(st.sampled_from([0, -3 * SECOND, -2_500_000_000, -SECOND, SECOND, 100 * SECOND]))
         milliseconds = (now + ahead) // 1_000_000
         symbol = draw(st.sampled_from(["BTCUSDT", "ETHUSDT", "SOLUSDT"]))
@@ -147,7 +152,13 @@ def frame_of(kind, symbol, milliseconds, number):
         return b"heartbeat", b""
     if kind == "broken":
         return b"binance-combined", b'{"stream":"x@trade","data":{'
+    if kind == "snapshot":
+        # Every sixth is crossed.
+        bids, asks = [["1.0", str(number + 1)]], [["0.5" if number % 6 == 5 else "3.0", "1.0"]]
+        stream = f"{symbol.lower()}@depth5"
+        return b"binance-combined", binance.frame(stream, {"lastUpdateId": number, "bids": bids, "asks": asks})
     data = {
+        "depth": binance.DEPTH | {"s": symbol, "E": milliseconds, "U": max(0, number - 9), "u": number},
         "trade": binance.TRADE | {"s": symbol, "T": milliseconds, "t": number},
         "aggTrade": binance.TRADE | {"e": "aggTrade", "s": symbol, "T": milliseconds, "a": number},
         "bookTicker": binance.QUOTE | {"s": symbol, "T": milliseconds, "u": number},
@@ -235,7 +246,13 @@ def test_every_frame_and_every_event_is_accounted_for(log):
     tally = normaliser.tally
     assert tally.frames == len(log)
     assert tally.frames == tally.decoded + tally.heartbeats + tally.left_out.total() + tally.dead_letters.total()
-    assert tally.decoded == tally.events.total() + tally.late.total()
+    # A frame that is no change of a book is one event; a change is what became of it.
+    books = normaliser.books.counts
+    changes = sum(count for (_, what), count in books.items() if what not in {"depth", "quote"})
+    said = tally.events.total() + tally.late.total()
+    markers = said - (tally.decoded - changes) - sum(books.values()) + changes
+    assert changes == sum(b"depth" in value for *_, value in log)
+    assert 0 <= markers <= sum(books[name, why] for name, why in books if why in get_args(Problem))
     outputs = normaliser.flush()
     assert sum(out.topic == LATE_EVENT for out in outputs) == tally.late.total()
     assert sum(out.topic == DEAD_LETTER for out in outputs) == tally.dead_letters.total()
