@@ -16,8 +16,9 @@ def funding_zscore(funding):
     gap = np.where(known, funding - mean[..., None], 0.0)
     deviation = np.sqrt(np.square(gap).sum(-1) / count)
     # Known since the first hour: what a venue does not tell later is no reason to forget the week.
-    whole = known[..., 0] & (deviation > 0)
-    return np.where(whole, gap[..., -1] / np.where(deviation > 0, deviation, 1), np.nan)
+    # A rate that stays has a deviation of its rounding alone.
+    moved = np.fmax.reduce(funding, -1) > np.fmin.reduce(funding, -1)
+    return np.where(known[..., 0] & moved, gap[..., -1] / np.where(moved, deviation, 1), np.nan)
 
 
 @feature(window="1d")

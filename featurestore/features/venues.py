@@ -114,7 +114,9 @@ def lead_lag_beta(log_return, others_return):
     count = np.where(known.any(-1), known.sum(-1), 1)
     gap = np.where(known, before - (np.where(known, before, 0.0).sum(-1) / count)[..., None], 0.0)
     spread = np.square(gap).sum(-1)
-    return (gap * np.where(known, after, 0.0)).sum(-1) / np.where(spread > 0, spread, np.nan)
+    # Others may be silent; the instrument's own window has to be filled.
+    told = (spread > 0) & np.isfinite(log_return).all(-1)
+    return (gap * np.where(known, after, 0.0)).sum(-1) / np.where(told, spread, np.nan)
 
 
 @feature(window=["5m", "15m"])

@@ -1,0 +1,239 @@
+"""Jumps, noise, ranges and seasons against pandas, arch, scipy and plain loops."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from arch.unitroot import VarianceRatio
+from scipy.special import gamma
+
+HOUR = 3600
+
+
+def returns(seed=1, count=HOUR, jump=0.0):
+    draw = np.random.default_rng(seed)
+    found = draw.normal(0, 1e-4, count) * np.exp(draw.normal(0, 0.3, count))
+    found[count // 2] += jump
+    return found
+
+
+def rolled(values, count):
+    """Return the last `count` values of each place, the first ones wrapped: a window with its past."""
+    return pd.DataFrame({lag: np.roll(values, lag) for lag in range(count)})
+
+
+@pytest.fixture
+def made(quantities, minutes):
+    """Return minute tiles of a derived tile for returns whose past is their own end."""
+
+    def series(name, values, length):
+        past = np.concatenate([values[-length:], values])
+        return minutes(quantities.series(name, past)[length:])
+
+    return series
+
+
+def test_median_and_minimum_variance_are_what_pandas_says(quantities, made):
+    path = returns()
+    sizes = rolled(np.abs(path), 3)
+    median = math.pi / (6 - 4 * math.sqrt(3) + math.pi) * (sizes.median(axis=1) ** 2).sum()
+    minimum = math.pi / (math.pi - 2) * (sizes[[0, 1]].min(axis=1) ** 2).sum()
+    assert quantities.feature("median_variance_1h", made("squared_median", path, 3)) == pytest.approx(median)
+    assert quantities.feature("minimum_variance_1h", made("squared_minimum", path, 3)) == pytest.approx(minimum)
+
+
+def test_median_and_minimum_variance_do_not_see_one_jump(quantities, made):
+    calm = np.random.default_rng(7).normal(0, 1e-4, HOUR)
+    jumped = calm.copy()
+    jumped[1800] += 0.02
+    for name, tile in (("median_variance_1h", "squared_median"), ("minimum_variance_1h", "squared_minimum")):
+        before, after = (quantities.feature(name, made(tile, path, 3)) for path in (calm, jumped))
+        assert after == pytest.approx(before, rel=0.02)
+        assert before == pytest.approx((calm**2).sum(), rel=0.1)
+
+
+def jump_inputs(path, made, minutes):
+    return (
+        minutes(path**2),
+        made("bipower_product", path, 3),
+        made("tripower_product", path, 3),
+        minutes(np.ones(len(path))),
+    )
+
+
+def test_the_jump_statistic_is_that_of_huang_and_tauchen(quantities, made, minutes):
+    path = returns(jump=0.003)
+    sizes = rolled(np.abs(path), 3).to_numpy()
+    mu = 2 ** (2 / 3) * gamma(7 / 6) / gamma(1 / 2)
+    total, smooth = (path**2).sum(), math.pi / 2 * (sizes[:, 0] * sizes[:, 1]).sum()
+    quarticity = HOUR * mu**-3 * (np.prod(sizes, axis=1) ** (4 / 3)).sum()
+    deviation = math.sqrt((math.pi**2 / 4 + math.pi - 5) / HOUR * max(1, quarticity / smooth**2))
+    found = quantities.feature("jump_statistic_1h", *jump_inputs(path, made, minutes))
+    assert found == pytest.approx((1 - smooth / total) / deviation)
+
+
+def test_a_jump_is_flagged_and_a_diffusion_is_not(quantities, made, minutes):
+    draw = np.random.default_rng(5)
+    found = []
+    for jump in (0.0, 0.002):
+        path = draw.normal(0, 1e-4, HOUR)
+        path[1000] += jump
+        found.append(quantities.feature("jump_flag_1h", *jump_inputs(path, made, minutes)))
+    assert found == [0, 1]
+
+
+def test_measurement_error_is_root_quarticity_times_variance(quantities, minutes):
+    path = returns()
+    expected = math.sqrt(HOUR / 3 * (path**4).sum()) * (path**2).sum()
+    inputs = [minutes(path**2), minutes(path**4), minutes(np.ones(HOUR))]
+    assert quantities.feature("measurement_error_1h", *inputs) == pytest.approx(expected)
+
+
+def pre_averaged(log_prices, k=10):
+    """Hautsch and Podolskij (2013), equation by equation."""
+    g = [min(j / k, 1 - j / k) for j in range(k + 1)]
+    psi_1 = k * sum((g[j] - g[j - 1]) ** 2 for j in range(1, k + 1))
+    psi_2 = sum(each**2 for each in g) / k
+    changes = np.diff(log_prices)
+    averaged = [sum(g[j] * changes[i + j - 1] for j in range(1, k)) ** 2 for i in range(len(changes) - k + 2)]
+    bias = psi_1 / (2 * k * k * psi_2)
+    assert len(averaged) == HOUR
+    return (sum(averaged) / (k * psi_2) - bias * (changes[-HOUR:] ** 2).sum()) / (1 - bias)
+
+
+def test_pre_averaged_variance_is_that_of_the_paper_and_sees_through_noise(quantities):
+    draw = np.random.default_rng(3)
+    path = np.cumsum(draw.normal(0, 1e-4, HOUR + 9))
+    noisy = path + draw.normal(0, 1e-4, HOUR + 9)
+    squares = quantities.series("squared_averaged_return", np.exp(noisy))[-HOUR:]
+    returned = quantities.series("squared_trade_return", np.exp(noisy))[-HOUR:]
+    found = quantities.feature("pre_averaged_variance_1h", squares, returned)
+    expected = pre_averaged(noisy)
+    assert found == pytest.approx(expected, rel=1e-9)
+    truth = (np.diff(path) ** 2).sum()
+    assert found == pytest.approx(truth, rel=0.15)
+    assert (np.diff(noisy) ** 2).sum() > 2.5 * truth
+
+
+def test_the_signature_ratio_holds_seconds_against_five_minutes(quantities, minutes):
+    draw = np.random.default_rng(8)
+    index = pd.date_range("2024-01-01", periods=HOUR, freq="s")
+    path = pd.Series(np.diff(np.cumsum(draw.normal(0, 1e-4, HOUR + 1)) + draw.normal(0, 1e-4, HOUR + 1)), index)
+    expected = (path**2).sum() / (path.resample("5min").sum() ** 2).sum()
+    found = quantities.feature("signature_ratio_1h", minutes(path**2), minutes(path))
+    assert found == pytest.approx(expected)
+    assert found > 2
+
+
+@pytest.mark.parametrize(("window", "count"), [("15m", 900), ("1h", 60)])
+def test_the_variance_ratio_is_that_of_arch(quantities, window, count):
+    path = np.random.default_rng(4).normal(1e-6, 1e-4, count)
+    path[1:] += 0.3 * path[:-1]
+    prices = np.concatenate([[0.0], np.cumsum(path)])
+    expected = VarianceRatio(prices, lags=5, trend="c", debiased=False, robust=False, overlap=False).vr
+    assert quantities.feature(f"variance_ratio_{window}", path) == pytest.approx(expected)
+    assert abs(expected - 1) > 0.1
+
+
+def bars(seed=2, count=60, steps=200):
+    draw = np.random.default_rng(seed)
+    path = 100 * np.exp(np.cumsum(draw.normal(0, 1e-4, (count, steps)).ravel())).reshape(count, steps)
+    return pd.DataFrame({"open": path[:, 0], "high": path.max(1), "low": path.min(1), "close": path[:, -1]})
+
+
+def ranged(frame):
+    return [frame[name] for name in ("open", "high", "low", "close")] + [np.ones(len(frame))]
+
+
+def test_rogers_and_satchell_adds_over_bars_and_leaves_silent_ones_out(quantities):
+    frame = bars()
+    frame.iloc[7:9] = np.nan
+    high, low, close = (np.log(frame[name] / frame["open"]) for name in ("high", "low", "close"))
+    expected = (high * (high - close) + low * (low - close)).sum()
+    assert quantities.feature("rogers_satchell_variance_1h", *ranged(frame)) == pytest.approx(expected)
+
+
+def test_rogers_and_satchell_finds_the_variance_of_a_path_with_drift(quantities):
+    draw = np.random.default_rng(6)
+    path = np.cumsum(draw.normal(2e-5, 1e-4, (60, 4000)), axis=1)
+    path = np.exp(np.concatenate([np.zeros((60, 1)), path], axis=1))
+    frame = pd.DataFrame({"open": path[:, 0], "high": path.max(1), "low": path.min(1), "close": path[:, -1]})
+    found = quantities.feature("rogers_satchell_variance_1h", *ranged(frame))
+    assert found == pytest.approx(60 * 4000 * 1e-8, rel=0.15)
+
+
+def test_yang_and_zhang_is_what_pandas_says(quantities):
+    frame = bars(count=1440, steps=40)
+    gaps, changes = np.log(frame["open"] / frame["close"].shift()), np.log(frame["close"] / frame["open"])
+    high, low = np.log(frame["high"] / frame["open"]), np.log(frame["low"] / frame["open"])
+    n = len(frame)
+    k = 0.34 / (1.34 + (n + 1) / (n - 1))
+    inside = (high * (high - changes) + low * (low - changes)).mean()
+    expected = n * (gaps.var() + k * changes.var() + (1 - k) * inside)
+    assert quantities.feature("yang_zhang_variance_1d", *ranged(frame)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["rogers_satchell_variance_1h", "yang_zhang_variance_1d"])
+def test_ranges_are_not_known_before_there_were_trades_for_the_whole_window(quantities, name):
+    frame = bars()
+    *prices, counts = ranged(frame)
+    counts[:5] = np.nan
+    assert np.isnan(quantities.feature(name, *prices, counts))
+
+
+def week(seed=1):
+    """Hourly variances with a known time of day, the last day's half as large again."""
+    draw = np.random.default_rng(seed)
+    day = 1 + 0.5 * np.sin(2 * np.pi * np.arange(24) / 24)
+    return np.tile(day, 7), draw
+
+
+def test_the_seasonal_factor_finds_time_of_day_and_weekday(quantities):
+    hours, _ = week()
+    assert quantities.feature("seasonal_factor_7d", hours) == pytest.approx(hours[0] / hours.mean())
+    hours[:24] *= 2  # the weekday that begins now was twice as wild a week ago
+    same_hour = hours.reshape(7, 24)[:, 0].mean()
+    expected = same_hour / hours.mean() * hours[:24].mean() / hours.mean()
+    assert quantities.feature("seasonal_factor_7d", hours) == pytest.approx(expected)
+
+
+def test_a_deseasonalised_hour_of_a_plain_season_is_the_mean_hour(quantities):
+    hours, _ = week()
+    assert quantities.feature("deseasonalised_variance_7d", hours) == pytest.approx(hours.mean())
+    hours[-1] *= 3
+    factor = hours.reshape(7, 24)[:, -1].mean() / hours.mean()
+    assert quantities.feature("deseasonalised_variance_7d", hours) == pytest.approx(hours[-1] / factor)
+
+
+def test_the_minute_of_the_hour_and_the_hours_volume(quantities):
+    minute = np.ones(60)
+    minute[0] = 4.0
+    assert quantities.feature("minute_of_hour_factor_1d", np.tile(minute, 24)) == pytest.approx(4 / minute.mean())
+    volumes = np.tile(np.arange(1.0, 25.0), 7)
+    volumes[-1] = 48.0
+    assert quantities.feature("seasonal_volume_surprise_7d", volumes) == pytest.approx(math.log(2))
+
+
+def test_a_week_that_is_not_filled_is_not_known(quantities):
+    hours, _ = week()
+    hours[0] = np.nan
+    for name in ("seasonal_factor_7d", "deseasonalised_variance_7d", "realised_variance_7d", "leverage_7d"):
+        assert np.isnan(quantities.feature(name, hours))
+
+
+def test_illiquidity_waits_for_its_window_and_counts_what_traded(quantities):
+    prices, values = [100.0, 101.0, 101.0, 99.0], [5e6, 2e6, 0.0, 1e6]
+    expected = (math.log(101 / 100) / 2 + math.log(101 / 99)) / 2
+    assert quantities.feature("amihud_illiquidity_1h", prices, values) == pytest.approx(expected)
+    assert np.isnan(quantities.feature("amihud_illiquidity_1h", [np.nan, *prices], [np.nan, *values]))
+
+
+def test_decayed_variance_has_the_time_constants_of_a_minute_an_hour_and_a_day(quantities):
+    for window, tau, count in (("5m", 60, 300), ("5h", 3600, 300), ("5d", 86_400, 120)):
+        step = {"5m": 1, "5h": 60, "5d": 3600}[window]
+        ends = 1.7e9 + step * np.arange(count)
+        squares, numbers = np.random.default_rng(1).uniform(size=count), np.full(count, step)
+        weights = np.exp(-(ends[-1] - ends) / (tau * (count - 1) / count))
+        expected = (weights * squares).sum() / (weights * numbers).sum()
+        assert quantities.feature(f"decayed_variance_{window}", squares, numbers, ends) == pytest.approx(expected)
