@@ -56,6 +56,11 @@ class BookStates:
         self.unknown.insert(np.asarray(positions))
         self.since = np.insert(self.since, positions, NEVER)
 
+    def remove(self, positions: NDArray[np.int64]) -> None:
+        """Drop entities."""
+        self.unknown.remove(positions)
+        self.since = np.delete(self.since, positions)
+
     def _newest(self) -> NDArray[np.bool_]:
         newest: NDArray[np.bool_] = self.unknown.view(self.unknown.head - 1, self.unknown.head)[:, 0].copy()
         return newest

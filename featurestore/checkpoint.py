@@ -40,6 +40,7 @@ class SpaceState(msgspec.Struct, frozen=True):
     carries: dict[str, tuple[ArrayState, ArrayState]]
     books: tuple[ArrayState, ArrayState] | None = None
     """Whether each book is unknown, by tile, and the tile from which on it is carried; None: no book was heard."""
+    forgotten: dict[str, tuple[str, int]] = {}
 
 
 class ClosedState(msgspec.Struct, frozen=True):
@@ -142,6 +143,7 @@ def pack_space(space: Space, waiting_tiles: int) -> SpaceState:
         {name: pack_series(series, waiting_tiles) for name, series in sorted(space.lasts.items())},
         {name: (pack(value), pack(index)) for name, (value, index) in sorted(space.carries.items())},
         _pack_books(space.books, waiting_tiles),
+        dict(sorted(space.forgotten.items())),
     )
 
 
@@ -165,6 +167,9 @@ def unpack_space(state: SpaceState, space: Space) -> None:
     }
     if any(len(array) != rows for pair in space.carries.values() for array in (*pair, space.first_tile)):
         raise StateError("the checkpoint holds columns of other lengths: delete it and rebuild")
+    if any(silent not in state.names for silent, _ in state.forgotten.values()):
+        raise StateError("the checkpoint holds entities that nothing is kept of: delete it and rebuild")
+    space.forgotten = dict(state.forgotten)
     if state.books is not None:
         _unpack_books(state.books, space.books, rows)
 

@@ -59,7 +59,7 @@ class RowMaker:
         for plan in layout.features:
             groups.setdefault((plan.level, plan.tiles, plan.sees_market), []).append(plan)
         self._groups = [_Group(*key, tuple(plans)) for key, plans in sorted(groups.items())]
-        self._cache: dict[tuple[int, int, bool], tuple[int, int, Array]] = {}
+        self._cache: dict[tuple[int, int, bool], tuple[int, list[str], Array]] = {}
         self._joined = [plan for plan in layout.features if plan.start_ns > NO_START]
         self._longest_ns = max((plan.tiles * layout.levels_ns[plan.level] for plan in layout.features), default=0)
 
@@ -130,16 +130,17 @@ class RowMaker:
 
         They change at the borders of their tiles only.
         """
-        everyone = len(self._tiler.spaces[_READER])
+        names = self._tiler.spaces[_READER].names
+        everyone = len(names)
         result = np.empty((len(group.plans), everyone, len(ends)))
         for end in range(int(ends[0]), int(ends[-1]) + 1):
             places = np.flatnonzero(ends == end)
             if not len(places):
                 continue
             known = self._cache.get(group.key)
-            if known is None or known[:2] != (end, everyone):
+            if known is None or known[0] != end or known[1] is not names:
                 block = np.stack(list(self._evaluated(group, np.array([end]), 1, everyone, None)))
-                known = end, everyone, block
+                known = end, names, block
                 self._cache[group.key] = known
             result[..., places] = known[2]
         return result

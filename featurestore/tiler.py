@@ -22,6 +22,10 @@ _MOST_VALUES = 1 << 16
 """Values of one window array: 512 KiB, so that it stays in the cache and its memory is used again."""
 
 
+_FORGET_EVERY = 512
+"""Tiles between two looks for entities to forget."""
+
+
 class _Cells(NamedTuple):
     """Events of one record type and home, in order: those of cell i are rows[offsets[i]:...]."""
 
@@ -61,6 +65,7 @@ class Tiler:
         self.joins: dict[tuple[Home, Home], NDArray[np.int64]] = {}
         self.last_event_tile = start
         """The latest tile with an event."""
+        self._looked = start // _FORGET_EVERY
         self.follow(layout)
         self.join()
 
@@ -74,6 +79,7 @@ class Tiler:
         self.layout = layout
         for home, space in self.spaces.items():
             space.plan(plan for plan in layout.series.values() if plan.home == home)
+        self._kept_tiles = layout.settle_tiles + max(space.kept_tiles() for space in self.spaces.values())
 
     def join(self) -> None:
         """Find the asset of each instrument, after either was added."""
@@ -111,6 +117,7 @@ class Tiler:
         Returns, by market series, what each instrument has to say about it, (instruments, tiles).
         """
         start = self.head
+        self._forget()
         self._admit(taken)
         cells: dict[tuple[Home, str], _Cells] = {}
         for record, events in taken.items():
@@ -148,8 +155,23 @@ class Tiler:
 
     def repeat(self, count: int) -> None:
         """Close `count` silent tiles in which nothing changes any more."""
+        self._forget()
         for space in self.spaces.values():
             space.repeat(count)
+
+    def _forget(self) -> None:
+        """Now and then drop entities that were silent for longer than anything is kept: no row can tell."""
+        if self.head // _FORGET_EVERY == self._looked:
+            return
+        self._looked = self.head // _FORGET_EVERY
+        silent_ns = self._kept_tiles * self._tile_ns + max(self._rules.never_ns, self._rules.listing_ns)
+        before_ns = self.head * self._tile_ns - silent_ns
+        forgot = self.spaces["instrument"].forget(before_ns)
+        # Series of an asset may be made of its instruments.
+        instruments = self.spaces["instrument"].names
+        forgot |= self.spaces["asset"].forget(before_ns, map(base_asset, instruments))
+        if forgot:
+            self.join()
 
     def _admit(self, taken: Mapping[str, Events]) -> None:
         names: dict[Home, set[str]] = {home: set() for home in HOMES}

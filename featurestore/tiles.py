@@ -12,8 +12,11 @@ from schemas import FeatureError
 NEVER = -(1 << 62)
 """The last event time, or its tile, of what had no event; differences to it fit into int64."""
 
-SPAN_TILES = 256
+SPAN_TILES = 128
 """Most tiles between the oldest row that waits and the last closed tile; also a block's length."""
+
+_SPARE = 64
+"""Columns that are written before those that are kept move to the front: more of them cost memory."""
 
 
 class Ring:
@@ -33,7 +36,7 @@ class Ring:
         self.head = start
         """Index of the column that comes next."""
         self.fill = fill
-        self._data = np.full((rows, keep + max(32, min(keep, SPAN_TILES))), fill)
+        self._data = np.full((rows, keep + _SPARE), fill)
         self._end = keep
 
     def extend(self, block: NDArray[Any]) -> None:
@@ -73,6 +76,14 @@ class Ring:
     def insert(self, positions: NDArray[np.int64]) -> None:
         """Add unwritten rows before `positions`, as `numpy.insert` does."""
         self._data = np.insert(self._data, positions, self.fill, axis=0)
+
+    def copy_row(self, source: int, target: int) -> None:
+        """Make one row what another is."""
+        self._data[target] = self._data[source]
+
+    def remove(self, positions: NDArray[np.int64]) -> None:
+        """Drop rows, as `numpy.delete` does."""
+        self._data = np.delete(self._data, positions, axis=0)
 
 
 class Series:
@@ -150,6 +161,16 @@ class Series:
         """Add unwritten rows before `positions`."""
         for ring in self.levels:
             ring.insert(positions)
+
+    def copy_row(self, source: int, target: int) -> None:
+        """Make one row what another is."""
+        for ring in self.levels:
+            ring.copy_row(source, target)
+
+    def remove(self, positions: NDArray[np.int64]) -> None:
+        """Drop rows."""
+        for ring in self.levels:
+            ring.remove(positions)
 
 
 def combined(combine: Combine | None, children: NDArray[Any]) -> NDArray[Any]:

@@ -5,6 +5,7 @@ import pytest
 from canonical import BTC, T0, Canon, by_time, none_of, trade
 from world import MS, RULES
 
+from featurestore.tiles import SPAN_TILES
 from schemas import DecodeError, StateError
 from schemas.topics import MARKET_STATE
 
@@ -149,8 +150,8 @@ def test_closing_stops_where_too_many_rows_wait():
     canon.progress(40_000)
     first = canon.engine.advance()
     assert canon.engine.backlog == 400
-    assert canon.engine.closed_ns <= T0 + 257 * 100 * MS
+    assert canon.engine.closed_ns <= T0 + (SPAN_TILES + 1) * 100 * MS
     assert canon.engine.pending_events > 0
     values = list(dict.fromkeys(o.value for o in first if o.topic == MARKET_STATE))
     rows = tell(canon, *values, *(none_of(value, 1) for value in values))
-    assert len(rows) > 200
+    assert len(rows) > SPAN_TILES - 20
