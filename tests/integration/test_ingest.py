@@ -1,7 +1,5 @@
 """Ingest on real Kafka: whatever is killed or joins, the canonical logs say the same."""
 
-import gzip
-import heapq
 import os
 import random
 import signal
@@ -22,9 +20,14 @@ from streams.ingest.checkpoints import last_checkpoints
 from streams.ingest.normaliser import Normaliser
 from streams.ingest.state import NormaliserState
 from streams.settings import Settings
+from streams.sources.captures import find_captures
 from tests.unit.streams.ingest.canonical import content
 
-PROGRAM = "from streams.ingest import run_ingest; from streams.settings import Settings; run_ingest({})"
+PROGRAM = (
+    "from streams.ingest import checkpoints, run_ingest; from streams.settings import Settings; "
+    "checkpoints.CHUNK_BYTES = 2048; run_ingest({})"
+)
+"""Chunks are small, so that the books of these captures take several."""
 SETTINGS = "Settings.from_environment()"
 TOPICS = (*RAW_TOPICS, *EVENT_TOPICS, LATE_EVENT, DEAD_LETTER, INGEST_CHECKPOINT)
 SESSION_SECONDS = 6.0
@@ -102,10 +105,23 @@ class Bench:
                     self.start(worker)
             time.sleep(0.1)
 
-    def reached(self):
+    def checkpoints(self):
         records = ((message.key, message.value) for message in broker.read_topic(self.settings, INGEST_CHECKPOINT))
         found = last_checkpoints(records)
-        return {place: NormaliserState.decode(each.blob).next_offset for place, each in found.items() if each.blob}
+        return {place: NormaliserState.decode(each.blob) for place, each in found.items() if each.blob}
+
+    def reached(self):
+        return {place: state.next_offset for place, state in self.checkpoints().items()}
+
+    def books(self):
+        """The instruments whose books are known in the last checkpoints."""
+        states = self.checkpoints().values()
+        return [book.instrument_id for state in states for book in state.books if book.standing == "known"]
+
+    def chunks(self):
+        """How many chunks the last checkpoints have."""
+        keys = {message.key: message.value for message in broker.read_topic(self.settings, INGEST_CHECKPOINT)}
+        return sum(key.count(b"/") == 4 and value is not None for key, value in keys.items())
 
     def progress(self):
         """How many progress records each raw partition has made."""
@@ -187,19 +203,13 @@ def created(settings):
 
 
 def capture_frames(captures, count):
-    """Yield (connection, receive time, frame) of real captures by receive time; some cannot be read."""
-    folder = captures / "ticks_binance_hftbacktest"
-    names = ("usdm/btcusdt_20240719.gz", "usdm/ethusdt_20240719.gz")
-    merged = heapq.merge(*(read_capture(folder / name) for name in names))
-    for number, (now, key, frame) in enumerate(islice(merged, count)):
-        yield now, key, b"{" + frame if number % 500 == 7 else frame
-
-
-def read_capture(path):
-    with gzip.open(path, "rb") as lines:
-        for line in lines:
-            received, _, frame = line.rstrip().partition(b" ")
-            yield int(received), path.name.encode(), frame
+    """Yield (connection, receive time, frame) of real captures; some that are of no book cannot be read."""
+    folder = captures / "ticks_binance_hftbacktest" / "usdm"
+    found = find_captures(sorted(folder.glob("*_2024*.gz")))
+    for number, message in enumerate(islice(found.messages(), count)):
+        frame = message.value
+        is_damaged = number % 500 == 7 and b"depth" not in frame[:60]
+        yield message.receive_time_ns, message.key, b"{" + frame if is_damaged else frame
 
 
 def put(bench, frames):
@@ -227,6 +237,8 @@ def test_kill_and_restart_at_random_moments_leave_the_same_canonical_content(ben
         bench.start(bench.processes.index(victim) % 2)
     bench.wait_until_done(90, revive=(0, 1))
     assert bench.found() == bench.expected()
+    assert bench.chunks() > 2
+    assert len(bench.books()) == 2
     letters = list(broker.read_topic(bench.settings, DEAD_LETTER))
     wanted = {(key, value) for records in bench.raw.values() for key, value, _ in records if value.startswith(b"{{")}
     assert {(letter.key, letter.value) for letter in letters} == wanted
