@@ -210,18 +210,22 @@ class StageRunner:
 
     # Records.
 
-    async def deliver(self, message: Message) -> None:
-        """Hand a record to the stage: each offset of a place once, in order."""
+    async def deliver(self, message: Message) -> bool:
+        """Hand a record to the stage: each offset of a place once, in order.
+
+        Returns False where the reader goes back instead: what it has read behind the record is read again.
+        """
         lease = self._leases.get(message.partition)
         place = (message.topic, message.partition)
         expected = self._positions.get(place)
         if lease is None or expected is None or message.offset < expected:
-            return
+            return True
         if message.offset > expected and not await self._is_hole(place, expected, message.offset):
-            return
+            return False
         async with lease.lock:
             if lease.alive:
                 await self._process(lease, place, message)
+        return True
 
     async def _process(self, lease: _Lease, place: Place, message: Message) -> None:
         under = _under.set(lease)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from schemas import Rules
 from schemas.topics import EXCHANGE_EVENT, RAW_EXCHANGE
-from streams.bench.featurize import described, raw_records
+from streams.bench.featurize import described, raw_records, with_floor
 from streams.bench.floor import read_frames
 from streams.bench.ground import Pace, RawRecord, Say, fill, ground, stages
 from streams.bench.report import Figure, Outcome, after, machine
@@ -41,7 +41,7 @@ def run(settings: Settings, traffic: Traffic, say: Say, workers: int = 1) -> Out
         machine=after(before),
         run=described(traffic, settings, workers),
         figures=figures,
-        shares={name: round(seconds, 3) for name, seconds in pace.cpu.items()},
+        shares={name: round(seconds, 3) for name, seconds in with_floor(pace, floor).cpu.items()},
     )
 
 

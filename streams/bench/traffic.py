@@ -22,7 +22,8 @@ _VENUES = (("binance", "{}USDT", 0.5), ("binance-usdm", "{}USDT", 0.3), ("binanc
 _CONNECTIONS = 4
 """Of one venue; together they fill all raw partitions."""
 _SEED = 11
-_READ_AT_ONCE = 4_000
+_READ_AT_ONCE = 8_000
+"""Frames between two flushes, as ingest has them when it is behind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +136,7 @@ def _normalised(
         for place, run in runs.items():
             normaliser = normalisers[place]
             normaliser.feed_run(_run(normaliser.next_offset, run))
-            for output in normaliser.ready():
+            for output in normaliser.flush():
                 if output.topic in EVENT_TOPICS and output.partition is not None:
                     yield output.topic, output.partition, output.value, dict(output.headers)
 

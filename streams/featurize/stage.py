@@ -33,7 +33,14 @@ from streams.watchdog import exit_now
 
 LOGGER = logging.getLogger("foreshock.featurize")
 GATHER_SECONDS = 0.02
-"""Catching up, so much is read between two closings: a block of many rows costs little more than one row."""
+"""Catching up, so much is read between two closings that wrote rows, or `GATHER_COSTS` times what the last
+one took if that is more: a block of many rows costs little more than one row."""
+GATHER_COSTS = 4.0
+_LONGEST_GATHER_SECONDS = 0.5
+_TRY_SECONDS = 0.002
+"""Between two tries to close what waits for other partitions."""
+_MEASURE_SECONDS = 0.25
+"""Between two looks at what the rows say: one gauge for each feature."""
 MAX_BACKLOG = 600
 """Closed borders without a row, above which no more events are read: rows wait for another partition."""
 MAX_PENDING = 200_000
@@ -53,8 +60,12 @@ class FeaturizeStage:
         self._held: dict[int, frozenset[str]] = {}
         self._closing: dict[int, asyncio.TimerHandle] = {}
         self._closed_at: dict[int, float] = {}
+        self._gather_until: dict[int, float] = {}
+        """When rows that follow close on the last ones are due."""
+        self._measured_at: dict[int, float] = {}
+        self._unmeasured: dict[int, int] = {}
         self._arrived: dict[int, float] = {}
-        """When the first message came that no closing has seen yet."""
+        """When the message came that completed the first row that is not written yet."""
         self._outlet: Outlet
 
     async def started(self, outlet: Outlet) -> None:
@@ -84,8 +95,8 @@ class FeaturizeStage:
     def revoked(self, partition: int) -> None:
         """Forget the engine of a partition."""
         self._engines.pop(partition, None)
-        self._closed_at.pop(partition, None)
-        self._arrived.pop(partition, None)
+        for known in (self._closed_at, self._gather_until, self._measured_at, self._unmeasured, self._arrived):
+            known.pop(partition, None)
         timer = self._closing.pop(partition, None)
         if timer is not None:
             timer.cancel()
@@ -103,18 +114,29 @@ class FeaturizeStage:
             await self._outlet.acknowledged(message.partition)
             self._outlet.metrics[DEAD_LETTERS].labels(self.name, "decode").inc()
             return
-        self._arrived.setdefault(message.partition, arrived)
+        if engine.backlog:
+            self._arrived.setdefault(message.partition, arrived)
         if engine.repeated_events > repeated:
             self._outlet.metrics[REPEATED_EVENTS].labels(message.topic).inc(engine.repeated_events - repeated)
         self._close_soon(message.partition)
 
     def _close_soon(self, partition: int) -> None:
-        """Close what can be closed at once, or a moment after the last closing; only when, not what, depends on it."""
+        """Write a row at once, many rows together; only when, not what, depends on it.
+
+        A message that completes no row only gives cause to look after the memory, a moment later.
+        """
         loop = asyncio.get_running_loop()
-        due = self._closed_at.get(partition, 0.0) + GATHER_SECONDS
-        if loop.time() >= due:
+        now = loop.time()
+        due = now + GATHER_SECONDS
+        engine = self._engines[partition]
+        if engine.backlog or engine.pending_events > MAX_PENDING:
+            due = max(self._gather_until.get(partition, 0.0), self._closed_at.get(partition, 0.0) + _TRY_SECONDS)
+        waiting = self._closing.get(partition)
+        if now >= due:
             self._close(partition)
-        elif partition not in self._closing:
+        elif waiting is None or due < waiting.when():
+            if waiting is not None:
+                waiting.cancel()
             self._closing[partition] = loop.call_at(due, self._close_later, partition)
 
     def _close_later(self, partition: int) -> None:
@@ -133,15 +155,20 @@ class FeaturizeStage:
         engine = self._engines.get(partition)
         if engine is None:
             return
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         try:
-            self._write(partition, engine.advance())
+            wrote_rows = self._write(partition, engine.advance())
         except BaseException:
             # The engine counts outputs as written that are not: no checkpoint may be taken of it any more.
             self._engines.pop(partition, None)
             raise
         self._tell_border(partition, engine)
         self._allowance.closed(partition, engine)
-        self._closed_at[partition] = asyncio.get_running_loop().time()
+        now = self._closed_at[partition] = loop.time()
+        if wrote_rows:
+            gather = max(GATHER_SECONDS, min(GATHER_COSTS * (now - started), _LONGEST_GATHER_SECONDS))
+            self._gather_until[partition] = now + gather
         self._outlet.metrics[PENDING_EVENTS].labels(str(partition)).set(engine.pending_events)
         self._hold_or_release(partition, engine)
 
@@ -160,14 +187,23 @@ class FeaturizeStage:
             await self._following
         self._allowance.close()
 
-    def _write(self, partition: int, outputs: list[Output]) -> None:
-        arrived = self._arrived.pop(partition, self._clock())
+    def _write(self, partition: int, outputs: list[Output]) -> bool:
+        """Send outputs; return whether there were rows among them."""
         for output in outputs:
             self._outlet.emit(partition, output)
         rows = [output for output in outputs if output.topic == FEATURE_ROW]
         if rows:
+            arrived = self._arrived.pop(partition, self._clock())
             self._outlet.metrics[WINDOW_CLOSE_DELAY].observe(max(0.0, self._clock() - arrived))
-            self._measure(partition, decode_rows(rows[-1].value), len(rows))
+            self._measure_now_and_then(partition, rows)
+        return bool(rows)
+
+    def _measure_now_and_then(self, partition: int, rows: list[Output]) -> None:
+        now = asyncio.get_running_loop().time()
+        self._unmeasured[partition] = self._unmeasured.get(partition, 0) + len(rows)
+        if now >= self._measured_at.get(partition, 0.0) + _MEASURE_SECONDS:
+            self._measured_at[partition] = now
+            self._measure(partition, decode_rows(rows[-1].value), self._unmeasured.pop(partition))
 
     def _tell_border(self, partition: int, engine: PartitionEngine) -> None:
         """Say up to where rows are written: also after a restart with nothing left to read."""

@@ -1,4 +1,4 @@
-"""Runs of usual records by columns: the same outputs and the same state as one by one, sooner.
+"""Runs of usual records by columns: the same events, in the same order, and the same state as one by one.
 
 `Normaliser.feed` is the definition. A stretch of records is taken by columns where their formats
 read many frames at once and each holds one event; what is unusual in it (a late event, one of the
@@ -6,6 +6,7 @@ future, a venue that is forgotten) goes through `feed`, as does every record of 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,19 +14,21 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from featurestore.clock import EventClock
-from schemas import EVENTS, DecodeError
+from schemas import EVENTS, DecodeError, StateError
+from schemas.batches import Progress
 from streams.formats import AGGREGATE, run_decoders
 from streams.formats.run import DecodeRun, FrameRun
 from streams.ingest.buffer import Buffer, Piece, Texts
 from streams.ingest.lateness import Judged, Times, judge
 from streams.ingest.normaliser import HEARTBEAT, LAST_NS, Normaliser, partition_of_instrument, source_name
-from streams.ingest.state import TradeKind
-from streams.stage import Headers
+from streams.ingest.state import NormaliserState, TradeKind
+from streams.stage import Headers, Record
 
 _LEAST = 32
 """A shorter stretch is not worth its columns."""
 _MAX_GROUPS = 1_024
 _TIME_DIGITS = 19
+_POWERS = 10 ** np.arange(_TIME_DIGITS - 1, -1, -1, dtype=np.int64)
 _TIME_HEADER = "receive_time_ns"
 
 
@@ -73,9 +76,42 @@ class _Stretch(NamedTuple):
 
 
 class FastNormaliser(Normaliser):
-    """A Normaliser that takes many records at once."""
+    """A Normaliser that takes many records at once, and writes progress once for many borders.
 
-    _groups: dict[Any, _Group | None]
+    Where several borders are crossed between two flushes, the last one's progress stands for all:
+    it says the same of the events before it, and micro-batches fill up instead of ending at each
+    border. `progress_is_due`: a flush has progress to write, and rows may wait for it.
+    """
+
+    _due: Progress | None = None
+
+    @cached_property
+    def _groups(self) -> dict[Any, _Group | None]:
+        return {}
+
+    @property
+    def progress_is_due(self) -> bool:
+        """Whether a border was crossed since the last flush."""
+        return self._due is not None
+
+    def flush(self) -> list[Record]:
+        """Return everything that is buffered, and the progress that is due behind it."""
+        if self._due is not None:
+            self._write_progress(self._due)
+            self._due = None
+        return super().flush()
+
+    def state(self) -> NormaliserState:
+        """Return the state as after `flush`; raises StateError where there was none."""
+        if self._due is not None:
+            raise StateError("a state is taken after a flush, or it would miss progress")
+        return super().state()
+
+    def _advance(self, offset: int, before_ns: int, after_ns: int) -> None:
+        if not self._progressed:  # the first one says where rows begin
+            super()._advance(offset, before_ns, after_ns)
+        elif before_ns // self._rules.row_interval_ns != after_ns // self._rules.row_interval_ns:
+            self._due = Progress(self._raw_partition, offset, after_ns)
 
     def feed_run(self, run: RawRun) -> None:
         """Take records as `feed` does, each of them; raises StateError as it does."""
@@ -99,7 +135,7 @@ class FastNormaliser(Normaliser):
         """Yield (first, last + 1, group of each record, receive times) of what may be taken at once."""
         try:
             texts: Any = [headers[2][1] for headers in run.headers]  # type: ignore[index]
-            groups = [self._group(headers) for headers in run.headers]
+            groups = self._groups_of(run.headers)
             received = _times(texts)
         except (LookupError, TypeError, ValueError, OverflowError):
             return
@@ -110,18 +146,20 @@ class FastNormaliser(Normaliser):
                 yield start, stop, groups[start:stop], received[start:stop]
             start = stop + 1
 
-    def _group(self, headers: Any) -> _Group | None:
-        source, name, time = headers
-        key = source, name, time[0]
+    def _groups_of(self, headers: Sequence[Any]) -> list[_Group | None]:
+        """Return the group of each record; raises TypeError or ValueError where headers are others than ours."""
+        keys = [(source, name, time[0]) for source, name, time in headers]
+        known = self._groups
         try:
-            return self._groups[key]
+            return [known[key] for key in keys]
         except KeyError:
             pass
-        except AttributeError:
-            self._groups = {}
-        group = self._new_group(key) if len(self._groups) < _MAX_GROUPS else None
-        self._groups[key] = group
-        return group
+        for key in dict.fromkeys(keys):
+            if key not in known:
+                if len(known) >= _MAX_GROUPS:
+                    known.clear()
+                known[key] = self._new_group(key)
+        return [known.get(key) for key in keys]
 
     def _new_group(self, key: Any) -> _Group | None:
         (source_header, source), (format_header, name), time_header = key
@@ -219,15 +257,12 @@ class FastNormaliser(Normaliser):
         if not count:
             return
         stop = done + count
+        self._fill(stretch.parts, done, stop)
         borders = judged.watermarks[: count + 1] // self._rules.row_interval_ns
-        begin = done
-        for crossing in np.flatnonzero(borders[1:] != borders[:-1]).tolist():
-            end = done + crossing + 1
-            self._fill(stretch.parts, begin, end)
-            before_ns, after_ns = judged.watermarks[crossing : crossing + 2].tolist()
-            self._advance(offset + end - 1, before_ns, after_ns)
-            begin = end
-        self._fill(stretch.parts, begin, stop)
+        crossings = np.flatnonzero(borders[1:] != borders[:-1])
+        if len(crossings):
+            crossing = int(crossings[-1])
+            self._advance(offset + done + crossing, *judged.watermarks[crossing : crossing + 2].tolist())
         self._note(stretch, done, stop, judged.receive_times)
         self._clock = EventClock(self._rules, judged.state(count))
         self._next_offset = offset + stop
@@ -297,10 +332,9 @@ class _Events:
         self._found = found
         self.rows = rows[self._order]
         instruments = [name for _, frames in found for name in frames.instruments]
-        numbers: dict[str, int] = {}
-        codes = [numbers.setdefault(name, len(numbers)) for name in instruments]
-        self.names = list(numbers)
-        self.codes: NDArray[np.intp] = np.array(codes, np.intp)[self._order]
+        self.names = list(dict.fromkeys(instruments))
+        numbers = {name: number for number, name in enumerate(self.names)}
+        self.codes: NDArray[np.intp] = np.array([numbers[name] for name in instruments], np.intp)[self._order]
 
     def columns(
         self, times: Times, received: Times, tiles: Times, first_offset: int, raw_partition: int
@@ -363,9 +397,11 @@ def _in_order(codes: NDArray[np.intp]) -> list[int]:
 
 def _times(texts: list[bytes]) -> Times:
     """Return receive times from headers; raises ValueError where `feed` has to say what is wrong."""
-    if not b"".join(texts).isdigit() or max(map(len, texts)) > _TIME_DIGITS:
-        raise ValueError("a receive time is none")
-    times = np.array(list(map(int, texts)), np.int64)
+    text = b"".join(texts)
+    if set(map(len, texts)) != {_TIME_DIGITS} or not text.isdigit():
+        raise ValueError("a receive time is none, or of long ago")
+    digits = np.frombuffer(text, np.uint8).reshape(-1, _TIME_DIGITS) - np.uint8(ord("0"))
+    times: Times = digits.astype(np.int64) @ _POWERS
     if times.min() <= 0 or times.max() > LAST_NS:
         raise ValueError("a receive time is out of range")
     return times

@@ -293,7 +293,9 @@ class Normaliser:
         if self._progressed and before_ns // row_ns == after_ns // row_ns:
             return
         self._progressed = True
-        progress = Progress(self._raw_partition, offset, after_ns)
+        self._write_progress(Progress(self._raw_partition, offset, after_ns))
+
+    def _write_progress(self, progress: Progress) -> None:
         for partition in range(self._rules.partitions):
             filled = [buffer for buffer in self._buffers[partition].values() if len(buffer)]
             for buffer in filled[:-1]:

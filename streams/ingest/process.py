@@ -35,9 +35,11 @@ from streams.watchdog import Pulse, Watchdog, exit_now
 LOGGER = logging.getLogger("foreshock.ingest")
 HANDOVER_SECONDS = 3.0
 """Bound on the last checkpoints of partitions that are taken from us."""
-_FRAMES_AT_ONCE = 4_000
+_FRAMES_AT_ONCE = 8_000
 _WAIT_SECONDS = 0.004
 """How long to gather frames: a heartbeat that completes a row waits for it, on its way out and back."""
+_CATCHING_UP = 25
+"""So many times as long may a micro-batch stay unfilled while frames come faster than they are taken."""
 _OUTPUT_LIMIT = 20_000
 """Outputs under way before reading waits for Kafka."""
 _REREADS_BEFORE_A_HOLE = 3
@@ -107,10 +109,14 @@ class Ingest:
 
     def step(self) -> None:
         """Read and process one batch of frames."""
-        self._take_all(self._consumer.consume(_FRAMES_AT_ONCE, timeout=min(_WAIT_SECONDS, self._batch_seconds)))
+        messages = self._consumer.consume(_FRAMES_AT_ONCE, timeout=min(_WAIT_SECONDS, self._batch_seconds))
+        self._take_all(messages)
         self._reread.clear()
         now = self._stepped_at = time.monotonic()
-        self._send(everything=now >= self._flush_at)
+        # Where more is waiting to be read, what fills the micro-batches is already here.
+        behind = len(messages) == _FRAMES_AT_ONCE
+        patience = _CATCHING_UP * self._batch_seconds if behind else 0.0
+        self._send(everything=now >= self._flush_at + patience, progress=not behind)
         if self._live:
             self._beat(time.time_ns())
         self._outbox.poll()
@@ -181,11 +187,13 @@ class Ingest:
         self._consumer.seek(TopicPartition(*place, expected))
         return False
 
-    def _send(self, *, everything: bool) -> None:
+    def _send(self, *, everything: bool, progress: bool = True) -> None:
+        """Send what is complete, or all there is; `progress`: also all that stands before progress."""
         if everything:
             self._flush_at = time.monotonic() + self._batch_seconds
         for normaliser in self._normalisers.values():
-            for output in normaliser.flush() if everything else normaliser.ready():
+            flush = everything or (progress and normaliser.progress_is_due)
+            for output in normaliser.flush() if flush else normaliser.ready():
                 self._outbox.emit(output)
 
     def _beat(self, now_ns: int) -> None:

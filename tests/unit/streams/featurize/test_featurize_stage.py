@@ -138,7 +138,7 @@ def test_a_timer_of_a_partition_that_was_taken_from_us_ends_quietly(ended):
 
 def test_an_error_midway_in_writing_reaches_the_runner_and_no_checkpoint_is_taken_after_it():
     world = World()
-    world.engine.ready = parts(2)
+    world.engine.ready, world.engine.backlog = parts(2), 1
     world.outlet.refusal = RuntimeError("the queue is full")
     with pytest.raises(RuntimeError, match="the queue is full"):
         asyncio.run(world.read())
@@ -193,7 +193,7 @@ def test_repeats_are_counted_by_topic():
 async def _complete_a_row(world):
     await world.read()  # it completes nothing
     world.now += 10
-    world.engine.ready = [Output(FEATURE_ROW, 0, None, row_message(0), [])]
+    world.engine.ready, world.engine.backlog = [Output(FEATURE_ROW, 0, None, row_message(0), [])], 1
     world.just_closed()
     await world.read()
     world.now += 0.25
@@ -220,3 +220,27 @@ def test_the_process_says_which_features_it_makes(monkeypatch):
     ((sample, *_),) = [metric.samples for metric in outlet.metrics.registry.collect() if "build" in metric.name]
     rules_id = outlet.settings.rules.rules_id
     assert (sample.labels["rules_id"], sample.labels["feature_set_id"]) == (rules_id, catalogue.feature_set_id)
+
+
+async def _read_and_look(world, backlog, later=0.0):
+    world.engine.backlog = backlog
+    world.engine.ready = [Output(FEATURE_ROW, 0, None, row_message(0), [])]
+    await world.read()
+    await asyncio.sleep(later)
+    written, world.outlet.emitted = len(world.outlet.emitted), []
+    return written
+
+
+async def _rows_of_a_quiet_and_of_a_busy_log(world):
+    quiet = await _read_and_look(world, backlog=1)
+    busy = await _read_and_look(world, backlog=1)
+    gathered = await _read_and_look(world, backlog=2, later=5 * GATHER_SECONDS)
+    return quiet, busy, gathered
+
+
+def test_a_row_is_written_at_once_and_rows_close_behind_it_together():
+    assert asyncio.run(_rows_of_a_quiet_and_of_a_busy_log(World())) == (1, 0, 1)
+
+
+def test_what_completes_no_row_closes_nothing_at_once():
+    assert asyncio.run(_read_and_look(World(), backlog=0)) == 0
