@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas import DecodeError, StateError
 from streams.formats.book import BookChange, NumberLevel, TextLevel
@@ -91,10 +92,14 @@ def unpack(state: BookState) -> Book:
 
 def _pack_side(side: Side) -> SideState:
     known_from = side.known_from if side.known_from > -np.inf else None
-    prices = [side.sign * key for key in side.keys]
-    if not side.texts:
-        return SideState(_bytes([(price, side.sizes[price]) for price in prices]), known_from=known_from)
-    return SideState(b"", "\n".join(text for price in prices for text in side.texts[price]), known_from)
+    if side.texts:
+        prices = [side.sign * key for key in side.keys]
+        return SideState(b"", "\n".join(text for price in prices for text in side.texts[price]), known_from)
+    # Sorted here again, by numpy: a look-up for each level would take three times as long.
+    numbers = np.fromiter(side.sizes, np.float64, len(side.sizes))
+    sizes = np.fromiter(side.sizes.values(), np.float64, len(side.sizes))
+    order = np.argsort(side.sign * numbers)
+    return SideState(_packed(numbers[order], sizes[order]), known_from=known_from)
 
 
 def _unpack_side(side: Side, state: SideState) -> None:
@@ -145,10 +150,14 @@ def _unpack_waiting(waiting: WaitingState, state: BookState) -> Reading:
 
 
 def _bytes(levels: Sequence[NumberLevel]) -> bytes:
-    """Return the prices, as steps from one to the next, and behind them the sizes."""
     numbers = np.array(levels, dtype=np.float64).reshape(-1, 2)
-    prices = pack_decimals(numbers[:, 0], steps=True)
-    return len(prices).to_bytes(4) + prices + pack_decimals(numbers[:, 1])
+    return _packed(numbers[:, 0], numbers[:, 1])
+
+
+def _packed(prices: NDArray[np.float64], sizes: NDArray[np.float64]) -> bytes:
+    """Return the prices, as steps from one to the next, and behind them the sizes."""
+    packed = pack_decimals(prices, steps=True)
+    return len(packed).to_bytes(4) + packed + pack_decimals(sizes)
 
 
 def _levels(packed: bytes) -> list[NumberLevel]:
