@@ -161,6 +161,8 @@ class Oracle:
                 self._tiles[key] = self._event_tile(spec, instrument, start)
             elif spec.market:
                 self._tiles[key] = self._market(spec.name, start)
+            elif spec.of_asset:
+                self._tiles[key] = self._peers(spec, instrument, start)
             else:
                 self._tiles[key] = self._derived(spec, instrument, start)
         return self._tiles[key]
@@ -233,6 +235,15 @@ class Oracle:
                 total, count = total + float(finite.sum()), count + len(finite)
         return total / count if count else math.nan
 
+    def _peers(self, spec: Any, instrument: str, start: int) -> float:
+        """The mean or sum over the listed instruments of an asset, added one by one."""
+        border, asset = start + self.rules.tile_interval_ns, base_asset(instrument)
+        peers = [name for name in self.instruments if base_asset(name) == asset and self._listed(name, border)]
+        values = [value for name in peers if math.isfinite(value := self._derived(spec, name, start))]
+        if not values:
+            return math.nan
+        return sum(values, 0.0) / (len(values) if spec.of_asset == "mean" else 1)
+
     def _merged(self, name: str, instrument: str, start: int, level: int) -> float:
         """A minute or hour tile: one call over all its children in time order."""
         spec = self._specs[name]
@@ -275,7 +286,7 @@ class Oracle:
             source = self._specs.get(todo.pop())
             if isinstance(source, TileSpec):
                 found.add((source.record, source.scope))
-            elif source is not None and not source.market:
+            elif source is not None and not source.market and not source.of_asset:
                 todo += source.inputs
         return sorted(found)
 

@@ -22,7 +22,7 @@ def _tile(name, record, function, inputs, *, combine=None, carry_ns=0, scope="ow
     )
 
 
-def _derived(name, function, inputs, window_tiles, *, combine=None, market=False):
+def _derived(name, function, inputs, window_tiles, *, combine=None, market=False, of_asset=None):
     return DerivedSpec(
         name=name,
         inputs=inputs,
@@ -32,6 +32,7 @@ def _derived(name, function, inputs, window_tiles, *, combine=None, market=False
         version="1",
         combine=combine,
         market=market,
+        of_asset=of_asset,
     )
 
 
@@ -97,12 +98,28 @@ FEATURES = (
 )
 
 
+def _gap(price, mean):
+    return price[..., -1] - mean[..., -1]
+
+
+def _squared_gap(price, mean):
+    return (price[..., -1] - mean[..., -1]) ** 2
+
+
+PEERS = (
+    _derived("peer_price", _last, ("last_price",), 1, of_asset="mean"),
+    _derived("peer_count", lambda x: np.isfinite(x[..., -1]) * 1.0, ("mid",), 1, of_asset="sum", combine="max"),
+    _derived("peer_gap", _gap, ("last_price", "peer_price"), 2),
+    _derived("peer_variance", _squared_gap, ("last_price", "peer_price"), 1, of_asset="mean"),
+)
+
+
 def _bid_depth(bid_sizes):
     return np.nansum(bid_sizes, -1)
 
 
 def book_catalogue() -> Catalogue:
-    """The small catalogue and features of books: levels, what is made of them, carried values."""
+    """The small catalogue, features of books and of an asset's instruments: levels, what is made of them, peers."""
     small = small_catalogue()
     field = FieldSpec(
         name="bid_depth",
@@ -127,10 +144,14 @@ def book_catalogue() -> Catalogue:
         feature("third", 100 * MS, _last, ("third",), records=("depth",)),
         feature("third", 700 * MS, lambda x: np.nansum(x, -1), ("third",), records=("depth",)),
         feature("deep", 300 * MS, _total, ("deep",), records=("depth",)),
+        feature("peers", 400 * MS, lambda x: np.nansum(x, -1), ("peer_price",)),
+        feature("strangeness", 300 * MS, lambda x: np.nansum(x, -1), ("peer_gap",), records=("trade",)),
+        feature("spread", 200 * MS, _last, ("peer_variance",)),
+        feature("peers_heard", 300 * MS, lambda x: np.fmax.reduce(x, -1), ("peer_count",)),
     )
     return Catalogue(
         tiles=tuple(sorted((*small.tiles, carried, made), key=lambda spec: spec.name)),
-        derived=small.derived,
+        derived=(*small.derived, *PEERS),
         features=tuple(sorted((*small.features, *features), key=lambda spec: spec.name)),
         fields=(field,),
     )
