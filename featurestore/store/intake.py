@@ -16,14 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurestore.backfill import CanonicalMessage, rows_table
+from featurestore.backfill import CanonicalMessage
 from featurestore.store.tables import ATTENTIONS, FLOWS, FORECASTS, LATE, ROWS, SCORES, SENTIMENT, TableSpec
 from schemas import EVENTS, Rules
-from schemas.batches import PROGRESS, decode_batch
+from schemas.batches import PROGRESS, decode_batch, ipc_batch
 from schemas.errors import DecodeError
 from schemas.forecasts import Attention, Forecast, ForecastScore, LateEvent, decode_json
 from schemas.instruments import ANY_ASSET
-from schemas.rows import Rows, decode_rows
+from schemas.rows import AGED, RowHeader, row_fields
 from schemas.tensors import HORIZON_NS
 
 
@@ -86,17 +86,39 @@ def _place(message: CanonicalMessage) -> str:
 # Rows.
 
 
-def _decode_rows(message: CanonicalMessage) -> Rows:
+class _Rows(NamedTuple):
+    """The rows of a message as they came: Arrow's columns, never turned into anything else."""
+
+    header: RowHeader
+    columns: pa.RecordBatch
+
+
+def _decode_rows(message: CanonicalMessage) -> _Rows:
     """Return rows; one column that the table cannot hold would keep it from every commit."""
-    rows = decode_rows(message.value or b"")
-    if not 0 <= rows.header.row_time_ns <= _GREATEST:
-        raise DecodeError(f"expected a row time of 62 bits, got {rows.header.row_time_ns:.3e}", path="schema")
-    if rows.quality.dtype.kind not in "iu" or not all(isinstance(name, str) for name in rows.instruments):
-        raise DecodeError("expected names of instruments and bits of quality", path="$")
-    for name in rows.features:
-        if not _is_column(name) or name in ROWS.schema.names:
+    batch = ipc_batch(message.value or b"")
+    _check_columns(batch.schema)
+    told = batch.schema.metadata or {}
+    try:
+        row_time_ns, partition = int(told[b"row_time_ns"]), int(told[b"partition"])
+        header = RowHeader(row_time_ns, partition, told[b"rules_id"].decode(), told[b"feature_set_id"].decode())
+    except (KeyError, ValueError) as error:
+        raise DecodeError(f"expected a feature row, got {error!r:.200}", path="schema") from None
+    if not 0 <= row_time_ns <= _GREATEST:
+        raise DecodeError(f"expected a row time of 62 bits, got {row_time_ns:.3e}", path="schema")
+    return _Rows(header, batch.drop_columns(["mask"]))
+
+
+def _check_columns(schema: pa.Schema) -> None:
+    """Raise DecodeError unless these are the columns of rows with names of features that Delta takes."""
+    features = tuple(schema.names[2 + len(AGED) : -1])
+    if not schema.equals(pa.schema(row_fields(features))):
+        raise DecodeError(f"expected the columns of a feature row, got {schema.names[:4]} ...", path="schema")
+    for name in features:
+        if not _is_column(name) or name in _OWN:
             raise DecodeError(f"expected names of features, got {name!r:.80}", path="schema")
-    return rows
+
+
+_OWN = frozenset(ROWS.schema.names)
 
 
 def _is_column(name: str) -> bool:
@@ -110,22 +132,22 @@ def _is_column(name: str) -> bool:
 
 def _rows(taken: Sequence[Taken], known_after: int) -> pa.Table:
     """Return rows; the messages of one feature set at once, since that is what has one set of columns."""
-    sets = groupby(taken, key=lambda each: each.content.features)
+    sets = groupby(taken, key=lambda each: each.content.columns.schema.names)
     return pa.concat_tables([_rows_of_set(list(group), known_after) for _, group in sets], promote_options="default")
 
 
 def _rows_of_set(taken: Sequence[Taken], known_after: int) -> pa.Table:
-    contents: list[Rows] = [each.content for each in taken]
-    counts = [len(rows.instruments) for rows in contents]
-    table = rows_table(contents)
-    whole = table.set_column(2, "quality", table["quality"].cast(pa.int64()))
-    for name, values in (
-        ("rules_id", [rows.header.rules_id for rows in contents]),
-        ("feature_set_id", [rows.header.feature_set_id for rows in contents]),
-    ):
-        whole = whole.append_column(name, pa.array(np.repeat(np.array(values, dtype=object), counts), pa.string()))
-    known = pc.add(table["row_time_ns"], known_after)
-    return _placed(whole, taken, counts, known)
+    contents: list[_Rows] = [each.content for each in taken]
+    counts = [rows.columns.num_rows for rows in contents]
+    headers = [rows.header for rows in contents]
+    table = pa.Table.from_batches([rows.columns.replace_schema_metadata() for rows in contents])
+    times = np.repeat(np.array([header.row_time_ns for header in headers], np.int64), counts)
+    table = table.set_column(1, "quality", table["quality"].cast(pa.int64()))
+    table = table.append_column("row_time_ns", pa.array(times))
+    for name in ("rules_id", "feature_set_id"):
+        values = np.array([getattr(header, name) for header in headers], dtype=object)
+        table = table.append_column(name, pa.array(np.repeat(values, counts), pa.string()))
+    return _placed(table, taken, counts, pa.array(times + known_after))
 
 
 # JSON records.
@@ -264,7 +286,7 @@ def _placed(table: pa.Table, taken: Sequence[Taken], counts: Iterable[int], know
 INTAKES = {
     intake.table.topic: intake
     for intake in (
-        Intake(ROWS, _decode_rows, lambda rows: len(rows.instruments), _rows),
+        Intake(ROWS, _decode_rows, lambda rows: rows.columns.num_rows, _rows),
         Intake(FORECASTS, _json(Forecast), lambda _: 1, _records(_forecast, FORECASTS)),
         Intake(ATTENTIONS, _json(Attention), lambda _: 1, _records(_attention, ATTENTIONS)),
         Intake(SCORES, _json(ForecastScore), lambda _: 1, _records(_score, SCORES)),
