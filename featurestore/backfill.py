@@ -21,7 +21,7 @@ from schemas.forecasts import Announcement
 from schemas.rows import AGED, Rows, decode_rows
 from schemas.topics import MARKET_STATE
 
-_MESSAGES_BETWEEN = 256
+_MESSAGES_BETWEEN = 1024
 """Messages read before tiles are closed: the more, the fewer and larger the blocks."""
 
 

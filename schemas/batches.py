@@ -31,6 +31,9 @@ _ARROW: dict[Any, pa.DataType] = {
     str: pa.string(),
     list[float]: pa.list_(pa.float64()),
 }
+_READ = pa.ipc.IpcReadOptions(use_threads=False)
+"""One message is too small to be read by several threads."""
+
 _NARROW = {"side": pa.int8(), "raw_partition": pa.int16(), "raw_index": pa.int32()}
 
 
@@ -83,6 +86,12 @@ def event_schema(record: str) -> pa.Schema:
     return pa.schema(fields, metadata={"record": record})
 
 
+@cache
+def column_places(record: str) -> Mapping[str, int]:
+    """Return the place of each column of a micro-batch of `record`."""
+    return {name: place for place, name in enumerate(event_schema(record).names)}
+
+
 def message_headers(record: str, raw_partition: int, progress: Progress | None = None) -> list[tuple[str, bytes]]:
     """Return the Kafka headers of a canonical message."""
     headers = [("record", record.encode()), ("raw", str(raw_partition).encode())]
@@ -112,8 +121,7 @@ def ipc_bytes(batch: pa.RecordBatch) -> bytes:
 def ipc_batch(value: bytes) -> pa.RecordBatch:
     """Return the one record batch of an Arrow IPC stream; raises DecodeError."""
     try:
-        with pa.ipc.open_stream(value) as reader:
-            batch = reader.read_next_batch()
+        batch = pa.ipc.open_stream(pa.py_buffer(value), options=_READ).read_next_batch()
         batch.validate(full=True)
     except (pa.ArrowException, StopIteration, OSError, ValueError) as error:
         problem = f"expected an Arrow IPC stream, got {len(value)} bytes: {error}"
@@ -133,18 +141,19 @@ class EventBatch:
     Columns are read-only views of the message's bytes where their type allows it.
     """
 
-    __slots__ = ("_batch", "record")
+    __slots__ = ("_batch", "_places", "record")
 
     def __init__(self, record: str, batch: pa.RecordBatch) -> None:
         self.record = record
         self._batch = batch
+        self._places = column_places(record)
 
     def __len__(self) -> int:
         return int(self._batch.num_rows)
 
     def numbers(self, name: str) -> npt.NDArray[Any]:
         """Return a numeric column of shape (events,)."""
-        return self._batch.column(name).to_numpy(zero_copy_only=True)  # type: ignore[no-any-return]
+        return self._batch.column(self._places[name]).to_numpy()  # type: ignore[no-any-return]
 
     def codes(self, name: str) -> tuple[npt.NDArray[np.int16], list[str]]:
         """Return `instrument_id` or `venue` as indices into a list of names."""
