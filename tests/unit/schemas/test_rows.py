@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import DecodeError
-from schemas.rows import AGED, RowHeader, Rows, decode_rows, encode_rows, quality_names
+from schemas.rows import AGED, RowHeader, Rows, decode_rows, encode_row_messages, encode_rows, quality_names
 
 HEADER = RowHeader(1_700_000_000_000_000_000, 2, "rules", "set")
 
@@ -51,3 +51,24 @@ def test_the_row_id_names_all_that_decides_its_bytes():
 
 def test_quality_bits_have_names():
     assert quality_names(0b101) == ["warming", "book-gap"]
+
+
+def test_messages_encoded_together_have_the_bytes_that_each_has_alone():
+    draw = np.random.default_rng(5)
+    messages = []
+    for number, count in enumerate((3, 1, 8, 17, 64, 65, 0, 12)):
+        values = draw.normal(size=(count, 5))
+        values[draw.random(values.shape) < 0.3] = np.nan
+        values[:, 1], values[:, 2] = np.nan, 1.5
+        ages = np.where(draw.random((count, len(AGED))) < 0.5, np.nan, 2.0)
+        header = RowHeader(10**18 + number if number % 3 else number, 1, "rules", "set")
+        names = tuple(f"binance:C{place}-USDT" for place in range(count))
+        bits = draw.integers(0, 8, count).astype(np.uint32)
+        messages.append(Rows(header, names, tuple("abcde"), values, ages, bits))
+    together = encode_row_messages(messages)
+    assert together == [encode_rows(rows) for rows in messages]
+    for rows, value in zip(messages, together, strict=True):
+        read = decode_rows(value)
+        assert (read.header, read.instruments, read.features) == (rows.header, rows.instruments, rows.features)
+        for name in ("values", "ages", "quality"):
+            np.testing.assert_array_equal(getattr(read, name), getattr(rows, name))
