@@ -1,6 +1,7 @@
 """Where the tables are: a folder, or a bucket of S3."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -9,6 +10,9 @@ from deltalake.exceptions import DeltaError
 
 from featurestore.store.tables import DATE, TABLES, TableSpec
 from schemas.errors import StateError
+from schemas.rules import DAY_NS
+
+_EPOCH = date(1970, 1, 1)
 
 
 class Store:
@@ -67,13 +71,23 @@ class Store:
         return f"{self.url}/{name}"
 
 
-def read(table: DeltaTable, columns: Sequence[str], condition: ds.Expression) -> pa.Table:
-    """Return columns of the records that meet a condition; raises StateError for a column that there is not."""
-    dataset = table.to_pyarrow_dataset()
+def read(
+    table: DeltaTable, columns: Sequence[str], condition: ds.Expression, span_ns: tuple[int, int] | None = None
+) -> pa.Table:
+    """Return columns of the records that meet a condition; raises StateError for a column that there is not.
+
+    `span_ns`: first and last time that the condition allows, so that files of other days are not even looked at.
+    """
+    days = None if span_ns is None else [(DATE, sign, _day(ns)) for sign, ns in zip((">=", "<="), span_ns, strict=True)]
+    dataset = table.to_pyarrow_dataset(file_pruning_predicate=days)
     missing = [name for name in columns if name not in dataset.schema.names]
     if missing:
         raise StateError(f"{table.table_uri}: has no column {missing[0]!r}; `foreshock store show` prints those it has")
     return dataset.to_table(columns=list(columns), filter=condition)
+
+
+def _day(ns: int) -> str:
+    return (_EPOCH + timedelta(days=ns // DAY_NS)).isoformat()
 
 
 def _first_line(error: Exception) -> str:

@@ -88,7 +88,7 @@ def _rows(
     low, high = (int(times.min()) - max_age_ns, int(times.max())) if len(times) else (0, 0)
     known = ds.field("known_time_ns") <= (high if as_known_at is None else as_known_at)
     condition = within(ROWS, low, high) & known & ds.field("instrument_id").isin(instruments)
-    found = read(table, [*columns, "source_offset"], condition)
+    found = read(table, [*columns, "source_offset"], condition, (low, high))
     return in_order(found).drop(["source_offset"])
 
 
@@ -99,10 +99,9 @@ def in_order(rows: pa.Table) -> pa.Table:
 
 
 def within(spec: TableSpec, low_ns: int, high_ns: int) -> ds.Expression:
-    """Return the condition that a record's time is in [low, high]; the date lets whole folders be left out."""
-    time, date = ds.field(spec.time), ds.field(DATE)
-    first, last = (pa.scalar(ns // DAY_NS, pa.int32()).cast(pa.date32()) for ns in (low_ns, high_ns))
-    return (time >= low_ns) & (time <= high_ns) & (date >= first) & (date <= last)
+    """Return the condition that a record's time is in [low, high]."""
+    time = ds.field(spec.time)
+    return (time >= low_ns) & (time <= high_ns)
 
 
 def events(store: Store, name: str, from_ns: int, to_ns: int, as_known_at: int | None = None) -> pa.Table:
@@ -120,7 +119,8 @@ def events(store: Store, name: str, from_ns: int, to_ns: int, as_known_at: int |
         raise StateError(f"{store.address(name)}: there is no such table; `foreshock store` writes it")
     columns = [field for field in table.to_pyarrow_dataset().schema.names if field != DATE]
     # What is known at a time has happened before it: nothing older than the span need be read.
-    found = read(table, columns, within(spec, from_ns, moment)) if moment >= from_ns else read(table, columns, _NOTHING)
+    span = (from_ns, max(from_ns - 1, moment))
+    found = read(table, columns, within(spec, *span), span)
     order = ("known_time_ns", "raw_partition", "raw_offset", "raw_index")
     found = found.sort_by([(field, "ascending") for field in order])
     if name == FLOWS.name:
@@ -128,9 +128,6 @@ def events(store: Store, name: str, from_ns: int, to_ns: int, as_known_at: int |
     own = found["event_time_ns"].to_numpy()
     happened = np.where(own > 0, own, found["known_time_ns"].to_numpy())
     return found.filter(pa.array((happened >= from_ns) & (happened < to_ns)))
-
-
-_NOTHING = ds.scalar(value=False)
 
 
 def _still_holds(flows: pa.Table) -> npt.NDArray[np.bool_]:
@@ -175,7 +172,9 @@ def _labelled(flows: pa.Table, store: Store, moment: int) -> pa.Table:
     table = store.open(LABELS.name)
     owners: dict[str, str] = {}
     if table is not None:
-        known = read(table, ["address", "label", "known_time_ns", "source_offset"], within(LABELS, 0, moment))
+        known = read(
+            table, ["address", "label", "known_time_ns", "source_offset"], within(LABELS, 0, moment), (0, moment)
+        )
         ordered = known.sort_by([("known_time_ns", "ascending"), ("source_offset", "ascending")])
         owners = dict(zip(ordered["address"].to_pylist(), ordered["label"].to_pylist(), strict=True))
     for side in ("from", "to"):

@@ -172,12 +172,13 @@ def _rows(table: DeltaTable, manifest: Manifest) -> tuple[pa.Table, pa.Table]:
     columns = dict.fromkeys(
         (*_IDENTITY, *_AGES, *manifest.features, *manifest.targets, "feature_set_id", "rules_id", *_SOURCE)
     )
-    condition = within(ROWS, manifest.from_ns, manifest.to_ns - 1 + farthest)
+    span = (manifest.from_ns, manifest.to_ns - 1 + farthest)
+    condition = within(ROWS, *span)
     if manifest.sha256:
         condition &= _held(manifest)
     if manifest.instruments:
         condition &= ds.field("instrument_id").isin(manifest.instruments)
-    read_rows = read(table, list(columns), condition)
+    read_rows = read(table, list(columns), condition, span)
     versions = versions_known(read_rows, manifest.as_known_at)
     ordered = versions.sort_by([("instrument_id", "ascending"), ("row_time_ns", "ascending")])
     for horizon, target in zip(manifest.horizons, manifest.targets, strict=True):

@@ -142,12 +142,10 @@ class TableWriter:
 
     def _matches(self, keys: pa.Table, data: pa.Table) -> npt.NDArray[np.int64]:
         """Return the indices of those keys that the table holds; statistics let most files be left out."""
-        dated = with_dates(data.select([self.spec.time]), self.spec.time)
         time = ds.field(self.spec.time)
         span = pc.min_max(data[self.spec.time]).as_py()
-        days = pc.unique(dated[DATE]).to_pylist()
-        condition = ds.field(DATE).isin(days) & (time >= span["min"]) & (time <= span["max"])
-        held = read(self._table, self.spec.key, condition)
+        low, high = span["min"], span["max"]
+        held = read(self._table, self.spec.key, (time >= low) & (time <= high), (low, high))
         names = list(self.spec.key)
         return keys.join(held, keys=names, join_type="left semi")[_INDEX].to_numpy()  # type: ignore[no-any-return]
 

@@ -180,9 +180,12 @@ def test_what_is_not_there_is_told(store):
 def test_reads_are_what_a_search_through_all_versions_finds(tmp_path_factory, versions, asks, moment):
     store = Store(str(tmp_path_factory.mktemp("store")))
     writer = TableWriter(store, ROWS)
-    for name, second, delay, value in versions:
-        row = {"instrument_id": [name], "row_time_ns": [second * SECOND_NS], "quality": [0], "spread": [float(value)]}
-        writer.add(pa.table(row), "made", (second + delay) * SECOND_NS)
+    names, seconds, delays, values = (list(column) for column in zip(*versions, strict=True))
+    times = np.array(seconds) * SECOND_NS
+    known = times + np.array(delays) * SECOND_NS
+    spread = np.array(values, float)
+    rows = {"instrument_id": names, "row_time_ns": times, "known_time_ns": known, "quality": [0] * len(names)}
+    writer.add(pa.table(rows | {"spread": spread}), "made")
 
     def search(name, second):
         seen = [
