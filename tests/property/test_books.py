@@ -33,7 +33,7 @@ BIDS, ASKS = levels(34, 41), levels(40, 47)
 def histories(draw):
     """Return changes of one venue's books: chained for the most part, with what may go wrong among them."""
     log, last, now = [], dict.fromkeys(NAMES, 0), 0
-    for _ in range(draw(st.integers(1, 40))):
+    for _ in range(draw(st.integers(1, 30))):
         name = draw(st.sampled_from(NAMES))
         now += draw(st.sampled_from([0, 1, 100, 250, 400, 70_000]))
         kind = draw(st.sampled_from(["change"] * 8 + ["snapshot", "old snapshot", "gap", "repeat", "bad sum"]))
@@ -163,7 +163,7 @@ class PlainBook:
         return worst is None or (level[0] >= worst if side == 0 else level[0] <= worst)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(log=histories())
 def test_a_book_is_what_plain_dicts_say(log):
     books, plain = Books(Rules()), {name: PlainBook() for name in NAMES}
@@ -191,7 +191,7 @@ def test_a_book_is_what_plain_dicts_say(log):
                 assert list(zip(depth.ask_prices, depth.ask_sizes, strict=True)) == asks
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(log=histories())
 def test_events_of_a_book_stand_in_the_order_of_its_changes(log):
     # By time, where the venue tells times; a cell of the grid holds one Depth that is no news of its own.
@@ -234,7 +234,7 @@ def run(log, restarts, flushes=7):
     ), normaliser.state().encode()
 
 
-@settings(max_examples=80, deadline=None)
-@given(log=histories(), restarts=st.sets(st.integers(0, 40), max_size=6))
+@settings(max_examples=40, deadline=None)
+@given(log=histories(), restarts=st.sets(st.integers(0, 30), max_size=4))
 def test_books_say_the_same_over_any_restarts(log, restarts):
     assert run(log, restarts) == run(log, set())

@@ -173,6 +173,7 @@ def test_repeats_change_nothing(feed):
     ("wrong", "reason"),
     [
         ({"first": 9, "last": 9}, "gap"),
+        ({"previous": 4, "last": 9}, "gap"),
         ({"first": 6, "last": 6, "bids": [(11.0, 1.0)]}, "crossed"),
         ({"first": 6, "last": 6, "asks": [(9.5, 1.0)]}, "crossed"),
         ({"first": 6, "last": 6, "check": lambda _bids, _asks: False}, "checksum"),
