@@ -2,20 +2,24 @@
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+import msgspec
 import psutil
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from deploy.ports import free_ports
 from deploy.stack import Stack, default_folder, private_stack
+from featurestore.catalogue import Catalogue
+from featurestore.defaults import default_features
 from schemas.errors import StackError
-from streams.kafka import consumer, partition_counts, producer_config
-from streams.pipeline import prepare
+from streams.announcements import announce
+from streams.kafka import consumer, create_topics, partition_counts, producer_config
 from streams.run import Piece, Supervisor, stage_pieces
 from streams.scrape import Samples, reads_all, scrape
 from streams.settings import Settings
@@ -23,6 +27,7 @@ from streams.settings import Settings
 Say = Callable[[str], None]
 """Is told in a few words what is being done."""
 
+_DEFAULT_FEATURIZE = (sys.executable, "-c", "from streams.bench.process import featurize; featurize()")
 _LOOK_SECONDS = 0.02
 _START_SECONDS = 90.0
 _QUIET_SECONDS = 1.5
@@ -34,10 +39,14 @@ RawRecord = tuple[str, int, bytes | None, bytes | None, list[tuple[str, bytes]]]
 
 @dataclass(frozen=True)
 class Ground:
-    """A broker of its own, its settings and its processes."""
+    """A broker of its own, its settings and its processes.
+
+    `by_default`: featurize makes the default features, not the whole catalogue.
+    """
 
     settings: Settings
     stack: Stack
+    by_default: bool = False
 
     @property
     def broker(self) -> psutil.Process:
@@ -49,8 +58,8 @@ class Ground:
 
 
 @contextmanager
-def ground(settings: Settings) -> Iterator[Ground]:
-    """Run a private broker with all topics; it ends with the block."""
+def ground(settings: Settings, *, by_default: bool = False) -> Iterator[Ground]:
+    """Run a private broker with all topics and an announced feature set; it ends with the block."""
     folder = default_folder(f"bench-{os.getpid()}")
     with private_stack(folder, ("kafka",)) as stack:
         private = replace(
@@ -59,8 +68,10 @@ def ground(settings: Settings) -> Iterator[Ground]:
             metrics_port=free_ports().kafka,
             state_dir=stack.folder / "state",
         )
-        prepare(private)
-        yield Ground(private, stack)
+        create_topics(private)
+        whole = Catalogue.discover(private.rules)
+        announce(private, default_features(whole) if by_default else whole)
+        yield Ground(private, stack, by_default)
     shutil.rmtree(folder, ignore_errors=True)  # after a failure its logs stay
 
 
@@ -91,6 +102,11 @@ def stages(place: Ground, names: tuple[str, ...], workers: int = 1) -> Iterator[
     """Run stages as processes until the block ends."""
     settings = place.settings
     pieces = stage_pieces(settings, names, dict.fromkeys(names, workers))
+    if place.by_default:
+        pieces = [
+            msgspec.structs.replace(piece, command=_DEFAULT_FEATURIZE) if piece.name.startswith("featurize") else piece
+            for piece in pieces
+        ]
     with Supervisor(settings, pieces) as supervisor:
         yield Running(place, supervisor, pieces)
 

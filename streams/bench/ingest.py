@@ -19,7 +19,7 @@ _AT_ONCE = 1_000
 def run(settings: Settings, traffic: Traffic, say: Say, workers: int = 1) -> Outcome:
     """Measure from memory on one core, and through Kafka."""
     before = machine()
-    figures = [_from_memory(traffic, settings.rules, say)]
+    figures = [from_memory(traffic, settings.rules, say)]
     with ground(replace(settings, heartbeat_writer="replay")) as place:
         fill(place.settings, raw_records(traffic, settings.rules), say)
         say("raw topic -> canonical topic")
@@ -45,7 +45,8 @@ def run(settings: Settings, traffic: Traffic, say: Say, workers: int = 1) -> Out
     )
 
 
-def _from_memory(traffic: Traffic, rules: Rules, say: Say) -> Figure:
+def from_memory(traffic: Traffic, rules: Rules, say: Say) -> Figure:
+    """Measure the normalisers alone, on one core."""
     say("raw frames for the run from memory")
     records: dict[tuple[str, int], list[RawRecord]] = {}
     for record in raw_records(traffic, rules):

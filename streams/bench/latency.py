@@ -7,6 +7,7 @@ import numpy as np
 from confluent_kafka import TopicPartition
 
 from schemas.errors import StackError
+from schemas.rules import SECOND_NS
 from schemas.topics import EVENT_TOPICS, FEATURE_ROW
 from streams.bench.featurize import described
 from streams.bench.ground import Ground, Running, Say, ground, stages
@@ -17,6 +18,7 @@ from streams.kafka import consumer, partition_counts
 from streams.settings import Settings
 
 _SETTLE_SECONDS = 3.0
+_PATIENCE_SECONDS = 30.0
 
 
 def run(settings: Settings, traffic: Traffic, say: Say) -> Outcome:
@@ -57,26 +59,28 @@ def _delays(running: Running, place: Ground, traffic: Traffic, say: Say) -> tupl
     reader = consumer(place.settings, "foreshock-bench", overrides={"fetch.wait.max.ms": 5})
     count = partition_counts(place.settings, [FEATURE_ROW])[FEATURE_ROW]
     delays: list[float] = []
+    cpu: dict[str, float] = {}
     try:
         reader.assign([TopicPartition(FEATURE_ROW, partition, 0) for partition in range(count)])
         with sending(place, traffic) as sender:
-            end = sender.start_ns / 1e9 + traffic.seconds
+            end_ns = sender.start_ns + traffic.seconds * SECOND_NS
             begin_ns = sender.start_ns + rules.row_interval_ns + int(_SETTLE_SECONDS * 1e9)
-            cpu: dict[str, float] = {}
-            while time.time() < end:
+            borders = (end_ns - rules.allowed_lateness_ns - begin_ns) // rules.row_interval_ns
+            give_up = end_ns / 1e9 + _PATIENCE_SECONDS
+            while time.time() * 1e9 < end_ns or (len(delays) < borders * count and time.time() < give_up):
                 message = reader.poll(0.1)
                 now_ns = time.time_ns()
-                if not cpu and now_ns > begin_ns:
+                if not cpu:
                     cpu = running.cpu_seconds()
                 if message is None or message.error() is not None:
                     continue
                 headers = dict(message.headers() or [])
                 border_ns = int(headers["row_time_ns"] or b"0")
-                if border_ns > begin_ns:
+                if begin_ns < border_ns <= end_ns - rules.allowed_lateness_ns:
                     delays.append((now_ns - border_ns - rules.allowed_lateness_ns) / 1e6)
                     say(f"{len(delays)} row messages, the last after {delays[-1]:.0f} ms")
             used = running.cpu_seconds()
-        millions = max(end * 1e9 - begin_ns, 1) / 1e9 * traffic.per_second / 1e6
+        millions = sender.sent / 1e6
         return delays, {name: (used[name] - cpu.get(name, 0.0)) / millions for name in used}, sender.latest_ns
     finally:
         reader.close()

@@ -35,18 +35,18 @@ Sizes = tuple[float, dict[str, float]]
 def run(settings: Settings, traffic: Traffic, say: Say, window_seconds: int = DAY_NS // SECOND_NS) -> Outcome:
     """Fill the windows of one engine, then watch the processes under live traffic for `traffic.seconds`."""
     before = machine()
-    figures = [_per_instrument(settings.rules, traffic.instruments, window_seconds, say)]
+    figures = [per_instrument(settings.rules, traffic.instruments, window_seconds, say)]
     live = replace(settings, heartbeat_writer="ingest")
     with ground(live) as place, stages(place, ("ingest", "featurize")) as running:
         say("starting the stages")
         running.wait_until_reading(dict.fromkeys(EVENT_TOPICS, settings.partitions))
         with sending(place, traffic) as sender:
             sizes = list(_watch(running, sender.start_ns / 1e9 + traffic.seconds, say))
-    figures += _course(sizes)
+    figures += course(sizes)
     return Outcome(bench="memory", machine=after(before), run=described(traffic, settings, 1), figures=figures)
 
 
-def _per_instrument(rules: Rules, instruments: int, seconds: int, say: Say) -> Figure:
+def per_instrument(rules: Rules, instruments: int, seconds: int, say: Say) -> Figure:
     """Return what an instrument adds to an engine that has seen so many seconds of events."""
     one = msgspec.structs.replace(rules, partitions=1, raw_partitions=dict.fromkeys(rules.raw_partitions, 1))
     few = max(1, instruments // 5)
@@ -95,7 +95,8 @@ def _watch(running: Running, end: float, say: Say) -> Iterator[Sizes]:
         yield time.time(), sizes
 
 
-def _course(sizes: list[Sizes]) -> list[Figure]:
+def course(sizes: list[Sizes]) -> list[Figure]:
+    """Return the last size and the growth of each process but the broker's."""
     figures = []
     later = sizes[int(len(sizes) * _WARM_SHARE) :]
     minutes = np.array([at for at, _ in later]) / 60

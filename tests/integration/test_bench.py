@@ -26,17 +26,17 @@ def grounds(tmp_path_factory):
     with private_stack(folder, ("kafka",)) as stack:
 
         @contextmanager
-        def ground(settings):
+        def ground(settings, *, by_default=False):
             private = settings_for(stack, folder, heartbeat_writer=settings.heartbeat_writer)
             reset(private, keep=())
-            yield Ground(private, stack)
+            yield Ground(private, stack)  # the whole catalogue is announced
 
         yield ground
 
 
 @pytest.fixture(autouse=True)
 def on_one_broker(grounds, monkeypatch):
-    for module in (featurize, ingest, latency, memory):
+    for module in (featurize, latency):
         monkeypatch.setattr(module, "ground", grounds)
 
 
@@ -48,15 +48,6 @@ def figures(outcome: Outcome):
     return {figure["what"]: figure for figure in read["figures"]}
 
 
-def test_frames_to_events_are_timed_beside_a_reader_that_only_decodes():
-    said = []
-    found = figures(ingest.run(Settings(), SMALL, said.append))
-    through = found["raw topic -> canonical topic"]
-    assert through["value"] > 0
-    assert through["floor_ratio"] > 0
-    assert said
-
-
 def test_frames_to_rows_are_timed_beside_a_reader_that_only_decodes():
     figure, pace = featurize.from_raw(Settings(), SMALL, lambda _: None, 1)
     assert figure.value > 0
@@ -65,22 +56,29 @@ def test_frames_to_rows_are_timed_beside_a_reader_that_only_decodes():
 
 
 def test_engines_are_timed_from_memory():
-    market, whole = featurize.from_memory(SMALL, Settings().rules, lambda _: None)
-    assert market.value > 0
-    assert whole.value > 0
+    assert all(figure.value > 0 for figure in featurize.from_memory(SMALL, Settings().rules, lambda _: None))
 
 
 def test_rows_are_timed_under_traffic_by_the_clock():
-    found = figures(latency.run(Settings(), Traffic(instruments=20, per_second=200, seconds=9), lambda _: None))
+    said = []
+    found = figures(latency.run(Settings(), Traffic(instruments=20, per_second=200, seconds=8), said.append))
+    assert said
     assert found["row messages timed"]["value"] > 0
     assert found["row on its topic after the lateness bound, p50"]["value"] > 0
 
 
-def test_memory_is_told_for_an_instrument_and_for_each_process():
-    traffic = Traffic(instruments=20, per_second=200, seconds=5)
-    found = figures(memory.run(Settings(), traffic, lambda _: None, window_seconds=60))
-    assert {"ingest-0 at the end", "featurize-0 at the end"} <= found.keys()
-    assert "an instrument in an engine after 0.0166667 h" in found
+def test_what_an_instrument_takes_is_told_and_how_processes_grow():
+    figure = memory.per_instrument(Settings().rules, 20, 60, lambda _: None)
+    assert (figure.what, figure.unit) == ("an instrument in an engine after 0.0166667 h", "MB")
+    growing = [(60.0 * minute, {"ingest-0": 100.0 + 2 * minute, "broker": 1.0}) for minute in range(9)]
+    at_the_end, growth = memory.course(growing)
+    assert (at_the_end.value, at_the_end.what) == (116.0, "ingest-0 at the end")
+    assert growth.value == pytest.approx(2.0)
+
+
+def test_frames_to_events_are_timed_from_memory():
+    figure = ingest.from_memory(SMALL, Settings().rules, lambda _: None)
+    assert figure.value > 0
 
 
 def test_all_benchmarks_are_listed():
