@@ -73,7 +73,7 @@ class Settings:
         6.0, "s", "Silence after which a worker counts as dead; brokers refuse under 6 unless told otherwise", "1..300"
     )
     fetch_wait_ms: int = _setting(20, "ms", "How long the broker may wait for new records to answer", "1..1500")
-    linger_ms: float = _setting(5.0, "ms", "How long a producer gathers records", "0..1000")
+    linger_ms: float = _setting(1.0, "ms", "How long a producer gathers records", "0..1000")
     delivery_timeout_seconds: float = _setting(
         120.0, "s", "An output that Kafka has not acknowledged by then ends the process", "1..3600"
     )
