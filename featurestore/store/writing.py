@@ -26,6 +26,7 @@ Place = tuple[str, int]
 
 _ATTEMPTS = 8
 _INDEX = "_index"
+_FIRST, _LAST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
 
 class Appended(NamedTuple):
@@ -43,12 +44,13 @@ class TableWriter:
         self._table = store.create(spec)
         self._held: dict[Place, int | None] = {}
         self._newest: dict[Place, int] = {}
+        self._bound = (-1, _LAST)
 
     def resume(self, topic: str, partition: int) -> int | None:
         """Return the offset from which the table lacks messages of a place; None: it has none of them."""
         self._table.update_incremental()
         place = (topic, partition)
-        self._newest.pop(place, None)
+        self._newest[place] = self._last_time()
         self._held[place] = self._position(place)
         return self._held[place]
 
@@ -133,9 +135,9 @@ class TableWriter:
         return data if chosen.all() else data.filter(pa.array(chosen))
 
     def _may_be_there(self, data: pa.Table) -> npt.NDArray[np.bool_]:
-        """Say of each record whether it is not newer than all that this writer wrote from its place."""
+        """Say of each record whether it is not newer than all that the table can have from its place."""
         times = data[self.spec.time].to_numpy()
-        newest = np.full(len(data), np.iinfo(np.int64).max)
+        newest = np.full(len(data), _LAST)
         for (source, partition), time in self._newest.items():
             newest[_of_place(data, source, partition)] = time
         return np.asarray(times <= newest)
@@ -149,11 +151,21 @@ class TableWriter:
         names = list(self.spec.key)
         return keys.join(held, keys=names, join_type="left semi")[_INDEX].to_numpy()  # type: ignore[no-any-return]
 
+    def _last_time(self) -> int:
+        """Return a time that no record of the table is behind, from the statistics of its files."""
+        if self._bound[0] != self._table.version():
+            files = pa.table(self._table.get_add_actions(flatten=True))
+            name = f"max.{self.spec.time}"
+            times = files[name].to_pylist() if name in files.column_names else [None] * len(files)
+            last = max((_LAST if time is None else int(time) for time in times), default=_FIRST)
+            self._bound = (self._table.version(), last)
+        return self._bound[1]
+
     def _remember(self, data: pa.Table) -> None:
         time = self.spec.time
         for group in data.group_by(["source", "source_partition"]).aggregate([(time, "max")]).to_pylist():
             place = (group["source"], group["source_partition"])
-            self._newest[place] = max(group[f"{time}_max"], self._newest.get(place, group[f"{time}_max"]))
+            self._newest[place] = max(group[f"{time}_max"], self._newest[place])
 
 
 def _of_place(data: pa.Table, source: str, partition: int) -> npt.NDArray[np.bool_]:

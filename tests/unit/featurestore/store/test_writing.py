@@ -56,6 +56,16 @@ def test_a_repeat_within_the_life_of_a_writer_is_found_where_it_is_not_newer(sto
     assert writer.append(rows(row_message(2, 105), row_message(3, 106)), {PLACE: 4}) == (1, 1)
 
 
+def test_a_repeat_is_found_after_a_restart_though_something_older_was_new(store):
+    # As scores come: those of a long horizon are of older forecasts than those of a short one.
+    write(store, row_message(0, 105), row_message(1, 107))
+    writer = writer_of(store)
+    older = row_message(2, 100, instruments=("binance:ETH-USDT",))
+    assert writer.append(rows(older), {PLACE: 3}) == (1, 0)
+    assert writer.append(rows(row_message(3, 105), row_message(4, 108)), {PLACE: 5}) == (1, 1)
+    assert writer.append(rows(row_message(5, 107), row_message(6, 100)), {PLACE: 7}) == (1, 1)
+
+
 def test_nothing_is_committed_where_all_are_repeats(store):
     write(store, row_message(0, 100))
     version = store.open("rows").version()
