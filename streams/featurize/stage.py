@@ -33,12 +33,12 @@ from streams.watchdog import exit_now
 
 LOGGER = logging.getLogger("foreshock.featurize")
 GATHER_SECONDS = 0.02
-"""Catching up, so much is read between two closings that wrote rows, or `GATHER_COSTS` times what the last
-one took if that is more: a block of many rows costs little more than one row."""
+"""Catching up, so much is read behind a closing that wrote rows: a block of many costs little more than one row."""
 GATHER_COSTS = 4.0
+"""So many times as long as the last closing took is read at least before the next."""
 _LONGEST_GATHER_SECONDS = 0.5
 _TRY_SECONDS = 0.002
-"""Between two tries to close what waits for other partitions."""
+"""The same behind a closing without rows: they may wait for a part of the market that is on its way."""
 _MEASURE_SECONDS = 0.25
 """Between two looks at what the rows say: one gauge for each feature."""
 MAX_BACKLOG = 600
@@ -59,9 +59,8 @@ class FeaturizeStage:
         self._engines: dict[int, PartitionEngine] = {}
         self._held: dict[int, frozenset[str]] = {}
         self._closing: dict[int, asyncio.TimerHandle] = {}
-        self._closed_at: dict[int, float] = {}
         self._gather_until: dict[int, float] = {}
-        """When rows that follow close on the last ones are due."""
+        """Until when what is read is gathered for the next closing."""
         self._measured_at: dict[int, float] = {}
         self._unmeasured: dict[int, int] = {}
         self._arrived: dict[int, float] = {}
@@ -95,7 +94,7 @@ class FeaturizeStage:
     def revoked(self, partition: int) -> None:
         """Forget the engine of a partition."""
         self._engines.pop(partition, None)
-        for known in (self._closed_at, self._gather_until, self._measured_at, self._unmeasured, self._arrived):
+        for known in (self._gather_until, self._measured_at, self._unmeasured, self._arrived):
             known.pop(partition, None)
         timer = self._closing.pop(partition, None)
         if timer is not None:
@@ -130,7 +129,7 @@ class FeaturizeStage:
         due = now + GATHER_SECONDS
         engine = self._engines[partition]
         if engine.backlog or engine.pending_events > MAX_PENDING:
-            due = max(self._gather_until.get(partition, 0.0), self._closed_at.get(partition, 0.0) + _TRY_SECONDS)
+            due = self._gather_until.get(partition, 0.0)
         waiting = self._closing.get(partition)
         if now >= due:
             self._close(partition)
@@ -165,10 +164,9 @@ class FeaturizeStage:
             raise
         self._tell_border(partition, engine)
         self._allowance.closed(partition, engine)
-        now = self._closed_at[partition] = loop.time()
-        if wrote_rows:
-            gather = max(GATHER_SECONDS, min(GATHER_COSTS * (now - started), _LONGEST_GATHER_SECONDS))
-            self._gather_until[partition] = now + gather
+        now = loop.time()
+        least = GATHER_SECONDS if wrote_rows else _TRY_SECONDS
+        self._gather_until[partition] = now + max(least, min(GATHER_COSTS * (now - started), _LONGEST_GATHER_SECONDS))
         self._outlet.metrics[PENDING_EVENTS].labels(str(partition)).set(engine.pending_events)
         self._hold_or_release(partition, engine)
 

@@ -95,7 +95,7 @@ class World:
 
     def just_closed(self):
         """What is read now is closed by the timer, however slow this machine is."""
-        self.stage._closed_at[0] = asyncio.get_running_loop().time() + 2 * GATHER_SECONDS
+        self.stage._gather_until[0] = asyncio.get_running_loop().time() + 2 * GATHER_SECONDS
 
     async def read(self, topic=EXCHANGE_EVENT):
         await self.stage.process(Message(topic, 0, 1, None, {}, b"", 0))
@@ -233,8 +233,9 @@ async def _read_and_look(world, backlog, later=0.0):
 
 async def _rows_of_a_quiet_and_of_a_busy_log(world):
     quiet = await _read_and_look(world, backlog=1)
+    world.stage._gather_until[0] = asyncio.get_running_loop().time() + 0.5
     busy = await _read_and_look(world, backlog=1)
-    gathered = await _read_and_look(world, backlog=2, later=5 * GATHER_SECONDS)
+    gathered = await _read_and_look(world, backlog=2, later=1.0)
     return quiet, busy, gathered
 
 
