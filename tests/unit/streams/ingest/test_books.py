@@ -173,7 +173,6 @@ def test_repeats_change_nothing(feed):
     ("wrong", "reason"),
     [
         ({"first": 9, "last": 9}, "gap"),
-        ({"previous": 4, "last": 9}, "gap"),
         ({"first": 6, "last": 6, "bids": [(11.0, 1.0)]}, "crossed"),
         ({"first": 6, "last": 6, "asks": [(9.5, 1.0)]}, "crossed"),
         ({"first": 6, "last": 6, "check": lambda _bids, _asks: False}, "checksum"),
@@ -190,6 +189,14 @@ def test_what_is_wrong_ends_the_book_at_once_until_the_next_good_snapshot(feed, 
     assert (depth.id, depth.bid_prices, quote.bid_price) == ("snapshot", [10.0], 10.0)
     assert feed.book.standing == "known"
     assert depths(feed.say(15_000, first=12, last=12)) != []
+
+
+@pytest.mark.parametrize("previous", [5, 7])
+def test_a_chain_must_name_the_update_that_the_book_stands_at(feed, previous):
+    feed.snapshot(0, last=5)
+    feed.say(1, previous=4, last=6)  # the first after a snapshot may overlap it
+    assert feed.book.last == 6
+    assert marker(feed.say(2, previous=previous, last=9)) == "gap"
 
 
 def test_ids_that_go_back_within_seconds_are_repeats_of_another_connection(feed):
