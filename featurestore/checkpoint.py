@@ -41,6 +41,7 @@ class SpaceState(msgspec.Struct, frozen=True):
     books: tuple[ArrayState, ArrayState] | None = None
     """Whether each book is unknown, by tile, and the tile from which on it is carried; None: no book was heard."""
     forgotten: dict[str, tuple[str, int]] = {}
+    """Entities that nothing is kept of but the record types of their events and the tile of the first."""
 
 
 class ClosedState(msgspec.Struct, frozen=True):
@@ -167,8 +168,6 @@ def unpack_space(state: SpaceState, space: Space) -> None:
     }
     if any(len(array) != rows for pair in space.carries.values() for array in (*pair, space.first_tile)):
         raise StateError("the checkpoint holds columns of other lengths: delete it and rebuild")
-    if any(silent not in state.names for silent, _ in state.forgotten.values()):
-        raise StateError("the checkpoint holds entities that nothing is kept of: delete it and rebuild")
     space.forgotten = dict(state.forgotten)
     if state.books is not None:
         _unpack_books(state.books, space.books, rows)

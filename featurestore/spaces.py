@@ -14,9 +14,6 @@ from schemas.instruments import ANY_ASSET
 
 UNSEEN = np.iinfo(np.int64).max
 
-_SILENT = "\x00"
-"""Begins the names of rows of silence; no instrument is called that."""
-
 RECORDS: dict[Home, tuple[str, ...]] = {
     "instrument": tuple(name for name in EVENTS if own_home(name) == "instrument"),
     "asset": tuple(name for name in EVENTS if own_home(name) == "asset"),
@@ -43,7 +40,7 @@ class Space:
         """Tile time of the last event before each border, by record type."""
         self.books = BookStates(len(self.names), keeps[0], start)
         self.forgotten: dict[str, tuple[str, int]] = {}
-        """Entities without a row: the row of silence that they would have, and the tile of their first event."""
+        """Entities without a row: the record types of their events, and the tile of the first."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -70,58 +67,10 @@ class Space:
         return series
 
     def admit(self, names: Iterable[str]) -> None:
-        """Add entities: as what they were forgotten, or as ones that are unknown."""
+        """Add entities; what they were before is unknown."""
         new = sorted(set(names) - set(self.names))
         if not new:
             return
-        self._insert(new)
-        for name in new:
-            if name in self.forgotten:
-                silent, first_tile = self.forgotten.pop(name)
-                self._copy(self.names.index(silent), self.names.index(name))
-                self.first_tile[self.names.index(name)] = first_tile
-
-    def forget(self, before_ns: int, needed: Iterable[str] = ()) -> bool:
-        """Drop entities without an event since `before_ns`, but those `needed`; return whether there were any.
-
-        All that is kept of them is silence, the same for all that were once heard with the same
-        record types. One row of silence stays for these, and each comes back as a copy of it.
-        """
-        quiet = np.flatnonzero(self.last_time(self.head - 1) < before_ns)
-        stay = {ANY_ASSET, *needed}
-        gone = [self.names[row] for row in quiet if self.names[row][0] != _SILENT and self.names[row] not in stay]
-        for name in gone:
-            row = self.names.index(name)
-            heard = [record for record in RECORDS[self.home] if self._newest(record)[row] != NEVER]
-            if heard:
-                silent = _SILENT + "+".join(heard)
-                self.forgotten[name] = silent, int(self.first_tile[row])
-                if silent not in self.names:
-                    self._insert([silent])
-                    self._copy(self.names.index(name), self.names.index(silent))
-        if gone:
-            self._remove(np.array([self.names.index(name) for name in gone]))
-        return bool(gone)
-
-    def _copy(self, source: int, target: int) -> None:
-        for series in (*self.series.values(), *self.lasts.values()):
-            series.copy_row(source, target)
-        for value, index in self.carries.values():
-            value[target], index[target] = value[source], index[source]
-        self.first_tile[target] = self.first_tile[source]
-
-    def _remove(self, positions: NDArray[np.int64]) -> None:
-        self.names = np.delete(np.array(self.names, dtype=object), positions).tolist()
-        self.first_tile = np.delete(self.first_tile, positions)
-        for series in (*self.series.values(), *self.lasts.values()):
-            series.remove(positions)
-        self.books.remove(positions)
-        self.carries = {
-            name: (np.delete(value, positions), np.delete(index, positions))
-            for name, (value, index) in self.carries.items()
-        }
-
-    def _insert(self, new: list[str]) -> None:
         positions = np.searchsorted(np.array(self.names, dtype=object), np.array(new, dtype=object))
         self.names = sorted([*self.names, *new])
         self.first_tile = np.insert(self.first_tile, positions, UNSEEN)
@@ -132,6 +81,39 @@ class Space:
             name: (np.insert(value, positions, np.nan), np.insert(index, positions, NEVER))
             for name, (value, index) in self.carries.items()
         }
+
+    def copy(self, source: str, target: str, first_tile: int | None = None) -> None:
+        """Make one entity what another is, its books aside; `first_tile`: that of its first event."""
+        here, there = self.names.index(source), self.names.index(target)
+        for series in (*self.series.values(), *self.lasts.values()):
+            series.copy_row(here, there)
+        for value, index in self.carries.values():
+            value[there], index[there] = value[here], index[here]
+        self.first_tile[there] = self.first_tile[here] if first_tile is None else first_tile
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Drop entities."""
+        positions = np.array([self.names.index(name) for name in names], dtype=np.int64)
+        if not len(positions):
+            return
+        self.names = np.delete(np.array(self.names, dtype=object), positions).tolist()
+        self.first_tile = np.delete(self.first_tile, positions)
+        for series in (*self.series.values(), *self.lasts.values()):
+            series.remove(positions)
+        self.books.remove(positions)
+        self.carries = {
+            name: (np.delete(value, positions), np.delete(index, positions))
+            for name, (value, index) in self.carries.items()
+        }
+
+    def heard(self, name: str) -> list[str]:
+        """Return the record types of an entity's events."""
+        row = self.names.index(name)
+        return [record for record in RECORDS[self.home] if self._newest(record)[row] != NEVER]
+
+    def first_tile_of(self, name: str) -> int:
+        """Return the tile of an entity's first event."""
+        return int(self.first_tile[self.names.index(name)])
 
     def extend_last_times(self, record: str, count: int, places: NDArray[np.int64], times: NDArray[np.int64]) -> None:
         """Add the last event times of `count` tiles; `places` (entity and tile) and `times` rise."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from featurestore.forgetting import forget, recall
 from featurestore.layout import HOMES, Home, Layout, SeriesPlan, own_home
 from featurestore.levels import list_fields
 from featurestore.pending import Events
@@ -165,12 +166,7 @@ class Tiler:
             return
         self._looked = self.head // _FORGET_EVERY
         silent_ns = self._kept_tiles * self._tile_ns + max(self._rules.never_ns, self._rules.listing_ns)
-        before_ns = self.head * self._tile_ns - silent_ns
-        forgot = self.spaces["instrument"].forget(before_ns)
-        # Series of an asset may be made of its instruments.
-        instruments = self.spaces["instrument"].names
-        forgot |= self.spaces["asset"].forget(before_ns, map(base_asset, instruments))
-        if forgot:
+        if forget(self.spaces, self.head * self._tile_ns - silent_ns):
             self.join()
 
     def _admit(self, taken: Mapping[str, Events]) -> None:
@@ -182,6 +178,7 @@ class Tiler:
                 names["instrument"] |= found
         names["asset"].discard(ANY_ASSET)
         before = [len(space) for space in self.spaces.values()]
+        recall(self.spaces, names)
         for home in HOMES:
             self.spaces[home].admit(names[home])
         if before != [len(space) for space in self.spaces.values()]:
@@ -275,8 +272,9 @@ class Tiler:
         shape = len(self.spaces["asset"]), stop - start
         total, count = np.zeros(shape), np.zeros(shape)
         owners = self.joins["instrument", "asset"]
-        np.add.at(total, owners, np.where(counted, values, 0.0))
-        np.add.at(count, owners, counted)
+        owned = owners >= 0  # a row of silence has no asset
+        np.add.at(total, owners[owned], np.where(counted, values, 0.0)[owned])
+        np.add.at(count, owners[owned], counted[owned])
         return known(total / count if spec.of_asset == "mean" else np.where(count > 0, total, np.nan))
 
     def windows(

@@ -3,24 +3,54 @@
 In the small world the longest of what is kept is a few hours: last times are kept by the hour.
 """
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from canonical import BTC, Canon, event, trade
-from small_catalogue import book_catalogue
+from small_catalogue import book_catalogue, feature
+from world import MS
 
 from featurestore.announced import FeatureSets
 from featurestore.catalogue import Catalogue
+from featurestore.specs import reduction
 from featurestore.tiler import Tiler
 from schemas import PROFILES
 from schemas.topics import FEATURE_ROW
 
 HOUR_MS = 3_600_000
 OTHER = "alpha:BTC-EUR"
+EXPIRED = "alpha:BTC-USD-241227"
+"""A future of an asset that goes on."""
 
 
 def started():
-    canon = Canon(catalogue=book_catalogue())
+    canon = Canon(catalogue=family_catalogue())
     canon.progress(-50)
     return canon
+
+
+def _odd(price, others, mood):
+    """What is known of others though nothing is known of oneself."""
+    return np.nansum([np.nan_to_num(price[..., -1]), np.nan_to_num(others[..., -1]), np.nan_to_num(mood[..., -1])], 0)
+
+
+def family_catalogue():
+    """The books' catalogue and a series of an instrument that goes on with its asset alone."""
+    books = book_catalogue()
+    gap = next(spec for spec in books.derived if spec.name == "peer_gap")
+    odd = replace(
+        gap,
+        name="odd",
+        inputs=("last_price", "peer_price", "mood"),
+        function=reduction(_odd, "odd"),
+        plain=_odd,
+        window_tiles=1,
+        combine="sum",
+    )
+    wide = feature("odd", 180_000 * MS, lambda x: x.sum(-1), ("odd",), records=("trade",))
+    features = tuple(sorted((*books.features, wide), key=lambda spec: spec.name))
+    return replace(books, derived=(*books.derived, odd), features=features)
 
 
 def rows_of(canon):
@@ -50,15 +80,18 @@ MANY = [f"alpha:C{n}-USD" for n in range(12)]
 
 def play(canon, *, restarts=False):
     lively(canon, 0, [*MANY, BTC])
+    lively(canon, 5000, [EXPIRED])
     for hour in range(1, 10):
         lively(canon, hour * HOUR_MS, [BTC, OTHER] if hour % 2 else [BTC])
+        canon.send(event("score", hour * HOUR_MS + 3500, instrument="BTC", venue="news", score=0.25))
         if restarts:
             canon.restarted()
             canon.advance()
     counts = [len(instruments(canon))]
+    canon.send(event("score", 10 * HOUR_MS - 50, instrument="C5", venue="news", score=0.5))
     lively(canon, 10 * HOUR_MS, [BTC, *MANY[3:7]])
     lively(canon, 10 * HOUR_MS + 5000, [*MANY[5:9], OTHER])
-    lively(canon, 17 * HOUR_MS, MANY)
+    lively(canon, 17 * HOUR_MS, [*MANY, EXPIRED])
     return counts
 
 
@@ -70,7 +103,7 @@ def test_an_instrument_that_comes_back_has_the_rows_of_one_that_was_never_forgot
     monkeypatch.setattr(Tiler, "_forget", lambda self: None)
     kept = started()
     (count,) = play(kept)
-    assert count == 14
+    assert count == 15
     assert rows_of(found) == rows_of(kept)
     assert len(rows_of(found)) > 50
 
@@ -89,6 +122,27 @@ def test_a_gap_of_a_year_forgets_as_well(monkeypatch):
     monkeypatch.setattr(Tiler, "_forget", lambda self: None)
     kept = started()
     assert len(gone(kept)) == len(MANY)
+    assert rows_of(found) == rows_of(kept)
+
+
+def test_a_partition_may_forget_all_that_it_had(monkeypatch):
+    def silent(canon):
+        lively(canon, 0, MANY)
+        canon.send(event("score", 3100, instrument="BTC", venue="news", score=0.5))
+        for hour in (1, 12, 13, 30):
+            canon.progress(hour * HOUR_MS)
+            canon.advance()
+        held = instruments(canon)
+        canon.restarted()
+        canon.send(trade(31 * HOUR_MS + 10, instrument=BTC))
+        lively(canon, 31 * HOUR_MS + 200, MANY)
+        return held
+
+    found = started()
+    assert silent(found) == []
+    monkeypatch.setattr(Tiler, "_forget", lambda self: None)
+    kept = started()
+    assert len(silent(kept)) == len(MANY)
     assert rows_of(found) == rows_of(kept)
 
 
