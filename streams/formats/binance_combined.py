@@ -17,6 +17,7 @@ from schemas.events import UNKNOWN
 from streams.formats import AGGREGATE
 from streams.formats.binance_depth import book_change, book_snapshot, is_partial, symbol_of
 from streams.formats.binance_records import (
+    ON_MARKET,
     AggregateData,
     CandleData,
     DepthData,
@@ -217,7 +218,9 @@ def _base_size(size: float, price: float, source: str, symbol: str) -> float:
     return size * usd / price if usd else size
 
 
-def _trade(data: TradeData, source: str, path: str) -> Event:
+def _trade(data: TradeData, source: str, path: str) -> Event | LeftOut:
+    if data.X != ON_MARKET:
+        return LeftOut("off-market-trade")
     return Trade(
         instrument_id=instrument(source, data.s, path),
         venue=source,

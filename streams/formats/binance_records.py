@@ -15,12 +15,16 @@ Level = tuple[Positive, NonNegative]
 """Price and size of a book level; size 0 removes it."""
 
 
+ON_MARKET = "MARKET"
+"""Other trades (INSURANCE_FUND, ADL) are settled off the book, at prices that may be far from it."""
+
+
 class Record(msgspec.Struct, frozen=True, gc=False):
     """A record, its fields under Binance's names; those that nobody reads are not named."""
 
 
 class TradeData(Record, frozen=True, gc=False):
-    """One trade; `m`: the buyer was the maker."""
+    """One trade; `m`: the buyer was the maker. `X`: where it was made; spot does not say."""
 
     e: Literal["trade"]
     s: Name
@@ -29,6 +33,7 @@ class TradeData(Record, frozen=True, gc=False):
     q: Positive
     T: Milliseconds
     m: bool
+    X: Name = ON_MARKET
 
 
 class AggregateData(Record, frozen=True, gc=False):

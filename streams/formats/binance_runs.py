@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from schemas import DecodeError
 from streams.formats import AGGREGATE
-from streams.formats.binance_records import AggregateData, QuoteData, TradeData
+from streams.formats.binance_records import ON_MARKET, AggregateData, QuoteData, TradeData
 from streams.formats.binance_symbols import MARKETS, contract_usd, instrument
 from streams.formats.fields import MAX_FRAME_BYTES
 from streams.formats.run import FrameRun
@@ -150,7 +150,7 @@ def _trades(
             return None
         symbols = [each.s for each in found]
         instruments = _instruments(symbols, source)
-        if instruments is None:
+        if instruments is None or (number == "t" and any(each.X != ON_MARKET for each in found)):
             return None
         numbers = [each.t for each in found] if number == "t" else [each.a for each in found]
         prices = np.array([each.p for each in found])

@@ -249,6 +249,8 @@ def test_partial_depth_is_a_snapshot_of_so_many_levels():
         (frame("!miniTicker@arr", [{"e": "24hrMiniTicker", "s": "BTCUSDT"}]), "24hrMiniTicker"),
         (frame("btcusdt@ticker", {"e": "24hrTicker", "s": "BTCUSDT"}), "24hrTicker"),
         (frame("x@trade", TRADE | {"p": "0", "q": "0", "X": "NA"}), "empty-trade"),
+        (frame("x@trade", TRADE | {"X": "INSURANCE_FUND"}), "off-market-trade"),
+        (frame("x@trade", TRADE | {"X": "ADL"}), "off-market-trade"),
         (frame("x@bookTicker", QUOTE | {"b": "0.0", "B": "0.0"}), "one-sided-bookTicker"),
     ],
 )
@@ -342,7 +344,8 @@ def test_every_real_frame_decodes_or_is_left_out(captures):
                 made = decode(line.rstrip().partition(b" ")[2], source)
                 found[made.kind if isinstance(made, LeftOut) else type(made[0]).__name__] += 1
     assert found == {
-        "Trade": 40435,
+        "Trade": 40434,
+        "off-market-trade": 1,
         "Quote": 151808,
         "Derivative": 514,
         "BookChange": 37990,
