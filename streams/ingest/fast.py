@@ -26,6 +26,8 @@ from streams.stage import Headers, Record
 
 _LEAST = 32
 """A shorter stretch is not worth its columns."""
+_SPLIT = 256
+"""The least half of a stretch that is tried alone where the whole cannot be taken."""
 _MAX_GROUPS = 1_024
 _TIME_DIGITS = 19
 _POWERS = 10 ** np.arange(_TIME_DIGITS - 1, -1, -1, dtype=np.int64)
@@ -182,6 +184,11 @@ class FastNormaliser(Normaliser):
             self._feed_each(run, range(start, start + 1))
             start, groups, received = start + 1, groups[1:], received[1:]
         stretch = self._decoded(run, start, groups, received)
+        if stretch is None and stop - start >= 2 * _SPLIT:
+            # One odd frame in thousands: most of the others can still be taken at once.
+            middle = (stop - start) // 2
+            self._take_stretch(run, start, start + middle, groups[:middle], received[:middle])
+            return self._take_stretch(run, start + middle, stop, groups[middle:], received[middle:])
         if stretch is None:
             return self._feed_each(run, range(start, stop))
         done = 0

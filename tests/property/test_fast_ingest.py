@@ -38,6 +38,7 @@ ODD_FRAMES = (
     TRADE.replace(b',"data"', b',"stream":"btcusdt@depth","data"'),
     b'{"stream":"btcusdt@aggTrade","data":{"e":"trade","T":1700000000000,"s":"BTCUSDT","t":1,"p":"1","q":"1","m":true}}',
     b'{"stream":"\\u0040trade","data":{"e":"trade","T":1700000000000,"s":"@","t":1,"p":"1","q":"1","m":true}}',
+    TRADE.replace(b',"m"', b',"X":"INSURANCE_FUND","m"'),
     b'{"stream":"btcusdt@bookTicker","data":{"u":1,"s":"BTCUSDT","b":"3","B":"1","a":"2","A":"1"}}',
 )
 
@@ -138,6 +139,7 @@ def compare(fast, slow):
 def _short_stretches():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("streams.ingest.fast._LEAST", 2)
+        patch.setattr("streams.ingest.fast._SPLIT", 4)
         yield
 
 
