@@ -1,5 +1,8 @@
 """The errors of Foreshock: one short tree."""
 
+from functools import partial
+from typing import Any
+
 
 class ForeshockError(Exception):
     """Anything that Foreshock reports; its text says where, what was received and what to do."""
@@ -23,6 +26,10 @@ class DecodeError(ForeshockError):
 
     def __str__(self) -> str:
         return f"{self.where} {self.path}: {self.problem}".lstrip()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let processes hand it to one another."""
+        return partial(DecodeError, path=self.path, where=self.where), (self.problem,)
 
     def at(self, where: str) -> "DecodeError":
         """Return the same error with the place of its bytes."""

@@ -242,7 +242,7 @@ def decode_json(value: bytes, kind: type[_Record]) -> _Record:
     """Return the record in `value`; raises DecodeError with the path of what is wrong."""
     try:
         return msgspec.json.decode(value, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         text, _, path = str(error).partition(" - at ")
         raise DecodeError(text, path=path.strip("`") or "$") from None
 

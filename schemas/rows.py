@@ -163,9 +163,10 @@ def decode_rows(value: bytes) -> Rows:
     batch = ipc_batch(value)
     header = _header(batch.schema.metadata or {})
     ages = tuple(f"age_{record}" for record in AGED)
-    features = tuple(name for name in batch.schema.names if name not in _FIXED and name not in ages)
-    if batch.schema.names != [field.name for field in row_fields(features)]:
-        problem = f"expected the columns of a feature row, got {batch.schema.names[:4]} ..."
+    names = _names(batch)
+    features = tuple(name for name in names if name not in _FIXED and name not in ages)
+    if names != [field.name for field in row_fields(features)]:
+        problem = f"expected the columns of a feature row, got {names[:4]} ..."
         raise DecodeError(problem, path="schema")
     return Rows(
         header,
@@ -175,6 +176,13 @@ def decode_rows(value: bytes) -> Rows:
         _matrix(batch, ages),
         batch.column("quality").to_numpy(),
     )
+
+
+def _names(batch: pa.RecordBatch) -> list[str]:
+    try:
+        return list(batch.schema.names)
+    except UnicodeDecodeError:
+        raise DecodeError("expected names of columns in UTF-8", path="schema") from None
 
 
 def _matrix(batch: pa.RecordBatch, names: Sequence[str]) -> npt.NDArray[np.float64]:

@@ -27,6 +27,11 @@ def test_deep_nesting_is_a_decode_error():
         decode_json(b"[" * 100_000, Forecast)
 
 
+def test_text_that_is_none_is_a_decode_error():
+    with pytest.raises(DecodeError):
+        decode_json(b'{"kind": "feature-set", "feature_set_id": "\xff\xfe"}', Announcement)
+
+
 def test_cloud_event_time_has_nanoseconds():
     headers = dict(cloud_event_headers("forecast", "id", 1_000_000_000_000_000_005, "subject"))
     assert headers["ce_time"] == b"2001-09-09T01:46:40.000000005Z"

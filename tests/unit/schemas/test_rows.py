@@ -45,6 +45,12 @@ def test_hostile_bytes_are_decode_errors(value):
         decode_rows(value)
 
 
+def test_names_of_columns_that_are_no_text_are_a_decode_error():
+    damaged = encode_rows(rows([[1.0, 2.0]])).replace(b"two\x00", b"t\xff\xff\x00")
+    with pytest.raises(DecodeError, match="schema: expected names of columns in UTF-8"):
+        decode_rows(damaged)
+
+
 def test_the_row_id_names_all_that_decides_its_bytes():
     assert HEADER.row_id == "2@1700000000000000000/rules/set"
 
