@@ -91,6 +91,10 @@ def play(canon, *, restarts=False):
     canon.send(event("score", 10 * HOUR_MS - 50, instrument="C5", venue="news", score=0.5))
     lively(canon, 10 * HOUR_MS, [BTC, *MANY[3:7]])
     lively(canon, 10 * HOUR_MS + 5000, [*MANY[5:9], OTHER])
+    # What others of its asset did before it came back is in its windows.
+    lively(canon, 17 * HOUR_MS - 170_000, [BTC])
+    canon.send(event("score", 17 * HOUR_MS - 160_000, instrument="BTC", venue="news", score=0.25))
+    lively(canon, 17 * HOUR_MS - 60_000, [EXPIRED])
     lively(canon, 17 * HOUR_MS, [*MANY, EXPIRED])
     return counts
 
