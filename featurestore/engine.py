@@ -25,6 +25,7 @@ from featurestore.tiles import SPAN_TILES
 from schemas import EVENTS, DecodeError, Rules, StateError
 from schemas.batches import PROGRESS, EventBatch, decode_batch
 from schemas.forecasts import Announcement, MarketPart, decode_json
+from schemas.instruments import is_option
 from schemas.topics import FED_BY, MARKET_STATE
 
 __all__ = ["Checkpoint", "Output", "PartitionEngine", "TileWatcher"]
@@ -195,13 +196,16 @@ class PartitionEngine:
         times = batch.numbers("tile_time_ns")
         first_ns, last_ns = int(times.min()), int(times.max())
         closed_ns = first_ns if self.closed_ns is None else self.closed_ns
-        if (int(offsets[0]), int(indices[0])) > seen and first_ns >= closed_ns:
+        rowless = _of_options(batch)
+        if rowless is None and (int(offsets[0]), int(indices[0])) > seen and first_ns >= closed_ns:
             self._pending.add(batch.record, batch.to_arrow(), (first_ns, last_ns))
             return last, last_ns
         taken = (offsets > seen[0]) | ((offsets == seen[0]) & (indices > seen[1]))
         self.repeated_events += len(batch) - int(taken.sum())
         # Events of closed tiles are read again after a restart; they were counted then.
         taken &= times >= closed_ns
+        if rowless is not None:
+            taken &= ~rowless
         if not taken.any():
             return last, -1
         kept = times[taken]
@@ -286,6 +290,18 @@ class PartitionEngine:
             None if self._closing is None else self._closing.state(),
         )
         return Checkpoint(self.resume, encode_state(state))
+
+
+def _of_options(batch: EventBatch) -> NDArray[np.bool_] | None:
+    """Return which events are books, quotes or trades of options, which make no rows; None: there is none.
+
+    A chain of a thousand options would be a thousand rows; their summaries are events of the underlying.
+    """
+    if EVENTS[batch.record].of_underlying:
+        return None
+    codes, names = batch.codes("instrument_id")
+    options = np.array([is_option(name) for name in names], np.bool_)
+    return options[codes] if options.any() else None
 
 
 def _check_stamps(

@@ -7,6 +7,8 @@ from schemas.errors import DecodeError
 ANY_ASSET = "*"
 """The asset of an event that concerns every instrument."""
 
+_PARTS_OF_AN_OPTION = 4
+"""Quote asset, day, strike, kind, behind the base asset."""
 _SEED = 0x9747B28C
 _MULTIPLIER = 0x5BD1E995
 _MASK = 0xFFFFFFFF
@@ -31,6 +33,17 @@ def base_asset(instrument_id: str) -> str:
     ('BTC', 'ETH')
     """
     return instrument_id.rpartition(":")[2].partition("-")[0]
+
+
+@lru_cache(maxsize=65_536)
+def is_option(instrument_id: str) -> bool:
+    """Return whether an instrument is an option: its name ends in day, strike and C or P.
+
+    >>> is_option("deribit:BTC-USD-210730-34000-C"), is_option("deribit:BTC-USD-210730")
+    (True, False)
+    """
+    _, *rest = instrument_id.rpartition(":")[2].split("-")
+    return len(rest) == _PARTS_OF_AN_OPTION and rest[-1] in ("C", "P")
 
 
 def murmur2(key: bytes) -> int:

@@ -181,6 +181,19 @@ def test_an_asset_lists_nothing_and_is_joined_to_its_instruments():
     assert ages[0] == 0.05
 
 
+def test_an_option_has_no_row_of_its_own():
+    option = "alpha:BTC-USD-250627-100000-C"
+    canon = Canon()
+    canon.progress(-50)
+    canon.send(trade(10), trade(20, instrument=option), trade(30))
+    canon.send(trade(110, instrument=option))
+    canon.progress(500)
+    rows = by_time(canon.advance())
+    assert {name for row in rows.values() for name in row} == {BTC}
+    assert rows[300][BTC]["count_300ms"] == 2.0
+    assert canon.engine.restore(canon.engine.checkpoint().blob, 0, RULES, canon.catalogue).resume == canon.engine.resume
+
+
 def test_an_age_above_a_day_is_never():
     canon = started()
     canon.send(event("quote", 10, bid_price=1.0))
