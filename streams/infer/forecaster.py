@@ -290,11 +290,14 @@ class Forecaster:
         return forecast_records(forecast, job.origin.partition)
 
     def _quality(self, job: Job, index: int) -> list[str]:
-        """Return the row's quality, and `warming` while the window or a variance is not filled."""
-        names = quality_names(job.quality[index])
+        """Return the row's quality; `warming` while the model's own window or a variance is not filled.
+
+        The row's own `warming` is of the longest window of the whole catalogue, whoever reads it.
+        """
+        names = [name for name in quality_names(job.quality[index]) if name != "warming"]
         columns = [self.models.shape.features.index(name) for name in self.models.har.windows]
         filled = job.tensors.present[index].all() and job.tensors.mask[index, -1, columns].all()
-        return names if filled or "warming" in names else ["warming", *names]
+        return names if filled else ["warming", *names]
 
     def _ranks(self, instrument: str, widths: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         history = self._widths.get(instrument)

@@ -191,7 +191,6 @@ def test_an_option_has_no_row_of_its_own():
     rows = by_time(canon.advance())
     assert {name for row in rows.values() for name in row} == {BTC}
     assert rows[300][BTC]["count_300ms"] == 2.0
-    assert canon.engine.restore(canon.engine.checkpoint().blob, 0, RULES, canon.catalogue).resume == canon.engine.resume
 
 
 def test_an_age_above_a_day_is_never():
