@@ -50,20 +50,18 @@ def read_frames(settings: Settings, topic: str) -> Pace:
 def _read(settings: Settings, topic: str, count: Callable[[bytes], int]) -> Pace:
     ends = {partition: high for partition, (_, high) in watermarks(settings, topic).items() if high}
     reader = consumer(settings, "foreshock-bench-floor", overrides={"queued.max.messages.kbytes": 64 << 10})
-    left, events, first = sum(ends.values()), 0, 0
-    started = cpu = 0.0
+    left, events = sum(ends.values()), 0
     try:
         reader.assign([TopicPartition(topic, partition, 0) for partition in ends])
+        left -= len(reader.consume(1, timeout=_SILENCE_SECONDS))  # the connection is made by the first call
+        started, cpu = time.perf_counter(), time.process_time()
         while left:
             messages = reader.consume(_AT_ONCE, timeout=_SILENCE_SECONDS)
             if not messages:
                 break
             left -= len(messages)
             events += sum(count(message.value() or b"") for message in messages)
-            if not started:  # the connection is made by the first call
-                started, cpu, first = time.perf_counter(), time.process_time(), events
     finally:
         reader.close()
     seconds = time.perf_counter() - started
-    millions = max(events - first, 1) / 1e6
-    return Pace((events - first) / seconds, {"reader": (time.process_time() - cpu) / millions})
+    return Pace(events / seconds, {"reader": (time.process_time() - cpu) / (max(events, 1) / 1e6)})

@@ -29,6 +29,8 @@ Say = Callable[[str], None]
 
 _DEFAULT_FEATURIZE = (sys.executable, "-c", "from streams.bench.process import featurize; featurize()")
 _LOOK_SECONDS = 0.02
+_FOLLOW_SECONDS = 0.1
+"""Between two looks at a run: each is a question to the broker that is measured."""
 _START_SECONDS = 90.0
 _QUIET_SECONDS = 1.5
 _STUCK_SECONDS = 60.0
@@ -163,7 +165,7 @@ class Running:
                     say_at = now + 0.2
                     say(f"{written:,} messages on {topic}")
                 self._look(moved + _STUCK_SECONDS, f"nothing comes on {topic}")
-                time.sleep(_LOOK_SECONDS)
+                time.sleep(_FOLLOW_SECONDS if course.points else _LOOK_SECONDS)
             return course
         finally:
             for each in (*first, ends):
@@ -202,7 +204,7 @@ class Course:
         begin, end = self.points[0], self.points[-1]
         millions = events / 1e6
         cpu = {name: (seconds - begin.cpu.get(name, 0.0)) / millions for name, seconds in end.cpu.items()}
-        return Pace(events / max(end.at - begin.at, _LOOK_SECONDS), cpu)
+        return Pace(events / max(end.at - begin.at, _FOLLOW_SECONDS), cpu)
 
 
 @dataclass(frozen=True)

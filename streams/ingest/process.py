@@ -38,8 +38,10 @@ HANDOVER_SECONDS = 3.0
 _FRAMES_AT_ONCE = 8_000
 _WAIT_SECONDS = 0.004
 """How long to gather frames: a heartbeat that completes a row waits for it, on its way out and back."""
-_CATCHING_UP = 25
-"""So many times as long may a micro-batch stay unfilled while frames come faster than they are taken."""
+_MANY_FRAMES = 500
+"""A read of so many is one of a log that waited: 100,000 a second and more do not come live."""
+_CATCHING_UP = 10
+"""So many times as long may a micro-batch stay unfilled, and progress unsaid, while so many come."""
 _OUTPUT_LIMIT = 20_000
 """Outputs under way before reading waits for Kafka."""
 _REREADS_BEFORE_A_HOLE = 3
@@ -114,7 +116,7 @@ class Ingest:
         self._reread.clear()
         now = self._stepped_at = time.monotonic()
         # Where more is waiting to be read, what fills the micro-batches is already here.
-        behind = len(messages) == _FRAMES_AT_ONCE
+        behind = len(messages) >= _MANY_FRAMES
         patience = _CATCHING_UP * self._batch_seconds if behind else 0.0
         self._send(everything=now >= self._flush_at + patience, progress=not behind)
         if self._live:
