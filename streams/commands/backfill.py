@@ -42,7 +42,7 @@ def backfill(  # noqa: PLR0913, PLR0917  # one parameter for each option of the 
     plot: Annotated[Path | None, typer.Option(help="With --with-late: PNG of lateness by venue.")] = None,
 ) -> None:
     """Compute tiles and feature rows by the pure code of the stages: from captures, topics or stored tiles."""
-    from streams.backfill_sources import Request, run
+    from streams.backfill.sources import Request, run
 
     given = [bool(paths), topics, canonical, tiles_from is not None]
     if sum(given) != 1:
@@ -66,7 +66,7 @@ def backfill(  # noqa: PLR0913, PLR0917  # one parameter for each option of the 
     for line in outcome.lines():
         typer.echo(line)
     if late is not None:
-        from streams.backfill_report import plot_lateness, tables, write_report
+        from streams.backfill.report import plot_lateness, tables, write_report
 
         for table in tables(late):
             Console().print(table)
@@ -89,7 +89,7 @@ def executor_of(workers: int = 0, dask: str = "") -> Iterator[Executor]:
 
     Raises SettingsError where Dask is asked for and not there.
     """
-    from streams.backfill_tasks import Inline
+    from streams.backfill.tasks import Inline
 
     count = workers or os.cpu_count() or 1
     if dask:

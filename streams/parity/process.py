@@ -17,7 +17,7 @@ from schemas.forecasts import Parity, cloud_event_headers, encode_json
 from schemas.metrics import PARITY_CHECKED, PARITY_MISMATCH
 from schemas.topics import EVENT_TOPICS, FEATURE_ROW, OPS_MODEL, OPS_PARITY
 from streams.announcements import AnnouncementLog
-from streams.backfill_topics import canonical_messages
+from streams.backfill.topics import canonical_messages
 from streams.follower import Follower
 from streams.kafka import Outbox, consumer, read_topic, require_topics, to_message
 from streams.logs import log_to_stderr

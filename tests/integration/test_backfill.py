@@ -30,11 +30,11 @@ from streams.backfill import (
     raw_spans,
     written,
 )
-from streams.backfill_compare import Scratch, compare
-from streams.backfill_files import StoredTiles
-from streams.backfill_late import EDGES_NS, LateLog, measured
-from streams.backfill_report import tables
-from streams.backfill_tasks import Inline, tile_spans
+from streams.backfill.compare import Scratch, compare
+from streams.backfill.files import StoredTiles
+from streams.backfill.late import EDGES_NS, LateLog, measured
+from streams.backfill.report import tables
+from streams.backfill.tasks import Inline, tile_spans
 from streams.cli import app
 from streams.sources import merge
 from streams.sources.captures import find_captures

@@ -16,7 +16,7 @@ from schemas.metrics import PARITY_CHECKED, PARITY_MISMATCH
 from schemas.rows import decode_rows, encode_rows
 from schemas.topics import FEATURE_ROW, OPS_PARITY
 from streams.backfill import Outcome, backfill_topics, normalised
-from streams.backfill_topics import raw_records
+from streams.backfill.topics import raw_records
 from streams.cli import app
 from streams.kafka import Outbox, producer_config, read_topic
 from streams.metrics_server import Metrics

@@ -12,7 +12,7 @@ from featurestore.catalogue import Catalogue
 from featurestore.stored_tiles import TileSpan, require_same_tiles, tile_columns, tile_schema
 from schemas import Rules, StateError
 from schemas.forecasts import Announcement
-from streams.backfill_tasks import TileSpans
+from streams.backfill.tasks import TileSpans
 
 _GROUP_ROWS = 50_000
 _ABOUT = b"foreshock.tiles"

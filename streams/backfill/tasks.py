@@ -21,7 +21,7 @@ from featurestore.stored_tiles import TileSpan
 from schemas import Rules
 from schemas.rows import decode_rows
 from schemas.topics import EVENT_TOPICS, LATE_EVENT
-from streams.backfill_topics import RawRecord
+from streams.backfill.topics import RawRecord
 from streams.ingest.normaliser import Normaliser, Tally
 from streams.ingest.state import NormaliserState
 

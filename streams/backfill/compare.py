@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from featurestore.spans import HeldEvents, Job
-from streams.backfill_tasks import CanonicalSpan, RowsMade, row_spans, tile_spans
+from streams.backfill.tasks import CanonicalSpan, RowsMade, row_spans, tile_spans
 
 _KEY = ("row_time_ns", "instrument_id")
 

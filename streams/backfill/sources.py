@@ -19,10 +19,10 @@ from streams.backfill import (
     raw_spans,
     written,
 )
-from streams.backfill_compare import Scratch, compare
-from streams.backfill_late import LateLog, LateReport, late_events, measured
-from streams.backfill_tasks import CanonicalSpan, tile_spans
-from streams.backfill_topics import RawRecord, canonical_messages, raw_records
+from streams.backfill.compare import Scratch, compare
+from streams.backfill.late import LateLog, LateReport, late_events, measured
+from streams.backfill.tasks import CanonicalSpan, tile_spans
+from streams.backfill.topics import RawRecord, canonical_messages, raw_records
 from streams.settings import Settings
 from streams.sources.captures import find_captures
 

@@ -8,7 +8,7 @@ import numpy as np
 from rich.table import Column, Table
 
 from schemas.rules import SECOND_NS
-from streams.backfill_late import EDGES_NS, LateReport
+from streams.backfill.late import EDGES_NS, LateReport
 
 _SHOWN = 15
 

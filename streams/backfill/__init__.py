@@ -17,8 +17,8 @@ from schemas.forecasts import Announcement
 from schemas.rows import decode_rows
 from schemas.topics import EVENT_TOPICS
 from streams.announcements import announcements
-from streams.backfill_files import Parquet, StoredTiles, TileFile
-from streams.backfill_tasks import (
+from streams.backfill.files import Parquet, StoredTiles, TileFile
+from streams.backfill.tasks import (
     CanonicalSpan,
     Inline,
     Numbering,
@@ -31,7 +31,7 @@ from streams.backfill_tasks import (
     stored_spans,
     tile_spans,
 )
-from streams.backfill_topics import RawRecord, raw_records
+from streams.backfill.topics import RawRecord, raw_records
 from streams.ingest.normaliser import Normaliser, Tally
 from streams.settings import Settings
 from streams.sources import RawMessage

@@ -21,8 +21,8 @@ from schemas.batches import decode_batch, encode_batch, field_names
 from schemas.forecasts import LateEvent, decode_json
 from schemas.rules import SECOND_NS
 from schemas.topics import LATE_EVENT
-from streams.backfill_compare import Changes
-from streams.backfill_tasks import (
+from streams.backfill.compare import Changes
+from streams.backfill.tasks import (
     CanonicalSpan,
     Normalised,
     Numbering,
@@ -31,7 +31,7 @@ from streams.backfill_tasks import (
     normalise,
     staged,
 )
-from streams.backfill_topics import RawRecord
+from streams.backfill.topics import RawRecord
 from streams.ingest.normaliser import Tally
 from streams.kafka import read_topic
 from streams.settings import Settings
