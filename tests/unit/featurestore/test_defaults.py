@@ -16,7 +16,12 @@ def test_the_default_features_are_there_and_need_only_their_own_tiles():
 def test_those_of_trades_and_quotes_need_nothing_else():
     found = default_features(Catalogue.discover(), MARKET_RECORDS)
     assert {spec.record for spec in found.tiles} == set(MARKET_RECORDS)
-    assert {"realised_variance_5m", "net_flow_1m", "queue_imbalance_10s", "market_volatility_5m"} <= found.versions.keys()
+    assert {
+        "realised_variance_5m",
+        "net_flow_1m",
+        "queue_imbalance_10s",
+        "market_volatility_5m",
+    } <= found.versions.keys()
     assert "funding_rate_1m" not in found.versions
 
 
