@@ -38,10 +38,10 @@ HANDOVER_SECONDS = 3.0
 _FRAMES_AT_ONCE = 8_000
 _WAIT_SECONDS = 0.004
 """How long to gather frames: a heartbeat that completes a row waits for it, on its way out and back."""
-_MANY_FRAMES = 500
-"""A read of so many is one of a log that waited: 100,000 a second and more do not come live."""
+_MANY_FRAMES = 1_000
+"""Where more than so many frames of a raw partition are waiting, ingest is catching up with it."""
 _CATCHING_UP = 10
-"""So many times as long may a micro-batch stay unfilled, and progress unsaid, while so many come."""
+"""So many times as long are frames gathered then, and may a micro-batch stay unfilled and progress unsaid."""
 _OUTPUT_LIMIT = 20_000
 """Outputs under way before reading waits for Kafka."""
 _REREADS_BEFORE_A_HOLE = 3
@@ -86,6 +86,7 @@ class Ingest:
         self._saved: dict[Place, int] = {}
         self._rereads: dict[tuple[Place, int, int], int] = {}
         self._reread: set[Place] = set()
+        self._behind: set[Place] = set()
         self._live = live
         self._beaten_ns = 0
         self._batch_seconds = max(settings.batch_ms, 1.0) / 1e3
@@ -111,14 +112,14 @@ class Ingest:
 
     def step(self) -> None:
         """Read and process one batch of frames."""
-        messages = self._consumer.consume(_FRAMES_AT_ONCE, timeout=min(_WAIT_SECONDS, self._batch_seconds))
-        self._take_all(messages)
+        wait = _CATCHING_UP * self._batch_seconds if self._behind else min(_WAIT_SECONDS, self._batch_seconds)
+        self._take_all(self._consumer.consume(_FRAMES_AT_ONCE, timeout=wait))
         self._reread.clear()
         now = self._stepped_at = time.monotonic()
-        # Where more is waiting to be read, what fills the micro-batches is already here.
-        behind = len(messages) >= _MANY_FRAMES
-        patience = _CATCHING_UP * self._batch_seconds if behind else 0.0
-        self._send(everything=now >= self._flush_at + patience, progress=not behind)
+        # Where more is waiting to be read, what fills the micro-batches is already there.
+        self._behind = {place for place in self._normalisers if self._lag(place) > _MANY_FRAMES}
+        patience = _CATCHING_UP * self._batch_seconds if self._behind else 0.0
+        self._send(everything=now >= self._flush_at + patience)
         if self._live:
             self._beat(time.time_ns())
         self._outbox.poll()
@@ -189,12 +190,12 @@ class Ingest:
         self._consumer.seek(TopicPartition(*place, expected))
         return False
 
-    def _send(self, *, everything: bool, progress: bool = True) -> None:
-        """Send what is complete, or all there is; `progress`: also all that stands before progress."""
+    def _send(self, *, everything: bool) -> None:
+        """Send what is complete, or all there is; where rows may wait for progress, all that stands before it."""
         if everything:
             self._flush_at = time.monotonic() + self._batch_seconds
-        for normaliser in self._normalisers.values():
-            flush = everything or (progress and normaliser.progress_is_due)
+        for place, normaliser in self._normalisers.items():
+            flush = everything or (normaliser.progress_is_due and place not in self._behind)
             for output in normaliser.flush() if flush else normaliser.ready():
                 self._outbox.emit(output)
 
@@ -341,6 +342,10 @@ class Ingest:
     def _report(self, places: Iterable[Place]) -> None:
         for place in places:
             self._meters.update(*place, self._normalisers[place], self._high(place))
+
+    def _lag(self, place: Place) -> int:
+        """Return how many records are known to wait."""
+        return (self._high(place) or 0) - self._normalisers[place].next_offset
 
     def _high(self, place: Place) -> int | None:
         try:
