@@ -8,7 +8,7 @@ from featurestore.backfill import Backfill, CanonicalMessage
 from featurestore.catalogue import Catalogue
 from featurestore.defaults import MARKET_RECORDS, default_features
 from schemas import Rules
-from schemas.topics import EXCHANGE_EVENT, FEATURE_ROW, MARKET_STATE, RAW_EXCHANGE
+from schemas.topics import EVENT_TOPICS, EXCHANGE_EVENT, FEATURE_ROW, MARKET_STATE, RAW_EXCHANGE
 from streams.bench.floor import read_batches, read_frames
 from streams.bench.ground import Ground, Pace, RawRecord, Say, fill, ground, stages
 from streams.bench.report import Figure, Outcome, after, machine
@@ -136,6 +136,8 @@ def _rows(
     place: Ground, names: tuple[str, ...], begin: tuple[str, ...], traffic: Traffic, say: Say, workers: int
 ) -> Pace:
     with stages(place, names, workers) as running:
+        if len(names) > 1:  # the first stage begins when the others are there
+            running.start_behind(names[0], dict.fromkeys(EVENT_TOPICS, place.settings.partitions))
         return running.follow(FEATURE_ROW, begin, say).pace(traffic.events)
 
 

@@ -120,10 +120,12 @@ class Running:
     place: Ground
     supervisor: Supervisor
     pieces: list[Piece]
+    stopped: dict[str, int] = field(default_factory=dict)
+    """How often we have ended a process ourselves."""
 
     def samples(self) -> Samples | None:
         """Return their metrics; None while one does not answer."""
-        return scrape(int(piece.environment["FORESHOCK_METRICS_PORT"]) for piece in self.pieces)
+        return _scraped(self.pieces)
 
     def wait_until_reading(self, topics: Mapping[str, int]) -> None:
         """Wait until every partition of `topics` has a reader; raises StackError."""
@@ -134,6 +136,20 @@ class Running:
                 return
             self._look(give_up, "a stage did not start")
             time.sleep(0.1)
+
+    def start_behind(self, stage: str, topics: Mapping[str, int]) -> None:
+        """Start a stage only once the others read `topics`; raises StackError."""
+        names = [name for name in self.supervisor.names if name.startswith(stage)]
+        self.supervisor.stop(names)
+        ports = [piece for piece in self.pieces if piece.name not in names]
+        give_up = time.monotonic() + _START_SECONDS
+        while not all(reads_all(_scraped(ports), [topic], count) for topic, count in topics.items()):
+            if time.monotonic() > give_up:
+                raise StackError(f"a stage did not start; logs in {self.supervisor.logs}")
+            self.supervisor.look()
+            time.sleep(0.1)
+        self.stopped = {name: len(self.supervisor.exits(name)) for name in names}
+        self.supervisor.start(names)
 
     def processes(self) -> dict[str, psutil.Process]:
         """Return the processes by name, the broker's too."""
@@ -173,10 +189,14 @@ class Running:
 
     def _look(self, give_up: float, problem: str) -> None:
         self.supervisor.look()
-        ended = [name for name in self.supervisor.names if self.supervisor.exits(name)]
+        ended = [name for name in self.supervisor.names if len(self.supervisor.exits(name)) > self.stopped.get(name, 0)]
         if ended or time.monotonic() > give_up:
             logs = self.supervisor.logs
             raise StackError(f"{problem}{f': {ended[0]} ended' if ended else ''}; logs in {logs}")
+
+
+def _scraped(pieces: Iterable[Piece]) -> Samples | None:
+    return scrape(int(piece.environment["FORESHOCK_METRICS_PORT"]) for piece in pieces)
 
 
 @dataclass(frozen=True)
