@@ -31,7 +31,7 @@ def run(settings: Settings, traffic: Traffic, say: Say) -> Outcome:
     settings = replace(settings, heartbeat_writer="ingest")
     if not all_partitions_active(traffic, settings.raw_exchange_partitions):
         raise StackError("the traffic leaves a raw partition out: more instruments are needed")
-    with ground(settings) as place, stages(place, ("ingest", "featurize")) as running:
+    with ground(settings, by_default=True) as place, stages(place, ("ingest", "featurize")) as running:
         say("starting the stages")
         running.wait_until_reading(dict.fromkeys(EVENT_TOPICS, settings.partitions))
         delays, cpu, late_ns = _delays(running, place, traffic, say)

@@ -29,7 +29,7 @@ class Sender(threading.Thread):
         """The most that a frame was sent after its time."""
         self._traffic = traffic
         self._partitions = place.settings.raw_exchange_partitions
-        self._producer = Producer(producer_config(place.settings, "foreshock-bench") | {"linger.ms": 0.0})
+        self._producer = Producer(producer_config(place.settings, "foreshock-bench"))
         self._ending = threading.Event()
 
     def run(self) -> None:
