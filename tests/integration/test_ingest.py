@@ -21,7 +21,7 @@ from streams.ingest.normaliser import Normaliser
 from streams.ingest.state import NormaliserState
 from streams.settings import Settings
 from streams.sources.captures import find_captures
-from tests.unit.streams.ingest.canonical import content
+from tests.unit.streams.ingest.canonical import settled
 
 PROGRAM = (
     "from streams.ingest import checkpoints, run_ingest; from streams.settings import Settings; "
@@ -84,10 +84,10 @@ class Bench:
             for offset, (key, value, headers) in enumerate(records):
                 normaliser.feed(offset, key, value, headers)
             outputs += normaliser.flush()
-        return content((out.topic, out.partition, dict(out.headers), out.value) for out in outputs)
+        return settled((out.topic, out.partition, dict(out.headers), out.value) for out in outputs)
 
     def found(self):
-        return content(
+        return settled(
             (message.topic, message.partition, message.headers, message.value)
             for topic in EVENT_TOPICS
             for message in broker.read_topic(self.settings, topic)

@@ -23,6 +23,14 @@ def content(messages):
     return logs
 
 
+def settled(messages):
+    """Return `content` with the first and the last progress alone: one may stand for several borders."""
+    logs = content(messages)
+    for log in logs.values():
+        log["progress"] = [*log["progress"][:1], *log["progress"][1:][-1:]]
+    return logs
+
+
 def _add_events(log, batch):
     rows = batch.to_arrow().to_pylist()
     seen = log.setdefault(batch.record, [])
