@@ -12,9 +12,19 @@ from numpy.typing import NDArray
 
 from featurestore.authoring import unit_of
 from featurestore.catalogue import Catalogue
-from featurestore.probe import INSTRUMENTS, SCENARIOS, Sample, events_of
+from featurestore.probe import INSTRUMENTS, SCENARIOS, Sample, events_of, waves
 from featurestore.segments import Segments
-from featurestore.specs import Array, DerivedSpec, FeatureSpec, FieldSpec, TileSpec, as_input, called, level_of
+from featurestore.specs import (
+    BORDER_S,
+    Array,
+    DerivedSpec,
+    FeatureSpec,
+    FieldSpec,
+    TileSpec,
+    as_input,
+    called,
+    level_of,
+)
 from featurestore.versions import names_in
 from schemas import EVENTS, FeatureError, Rules
 
@@ -66,6 +76,20 @@ class Checks:
         """Check that a window full of events gives a number."""
         if np.isnan(self.results(spec, "busy")).all():
             raise _error(spec, "NaN on a window full of events")
+
+    def varies(self, spec: Spec) -> None:
+        """Check that a feature of records says something: it is not one number whatever its inputs are."""
+        if not isinstance(spec, FeatureSpec) or not spec.records:
+            return
+        windows = self.windows(spec, "busy")
+        given = [
+            each if name == BORDER_S else waves(each.shape, place)
+            for place, (name, each) in enumerate(zip(spec.inputs, windows, strict=True))
+        ]
+        found = np.concatenate([_call(spec, given), *(self.results(spec, scenario) for scenario in SCENARIOS)])
+        values = np.unique(found[np.isfinite(found)])
+        if len(values) == 1:
+            raise _error(spec, f"{values[0]} on all windows, whatever is in them: is a window of one tile too short?")
 
     def leaves_inputs(self, spec: Spec) -> None:
         """Check that the inputs are as they were."""
@@ -190,6 +214,7 @@ CHECKS: dict[str, Callable[[Checks, Any], None]] = {
     "pure": Checks.pure,
     "finite": Checks.finite,
     "known_when_busy": Checks.known_when_busy,
+    "varies": Checks.varies,
     "leaves_inputs": Checks.leaves_inputs,
     "looks_back_only": Checks.looks_back_only,
     "same_bits": Checks.same_bits,

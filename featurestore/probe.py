@@ -35,11 +35,14 @@ _LEVELS = {
 }
 _START_S = 1.7e9
 
+_GROWTH = 1.7
+"""Distance of a level from the mid over that of the level before: the last of ten is beyond 100 basis points."""
+
 _UNKNOWN_BOOK = 6
 """Which of 13 books says that the book is not known from here on."""
 
-_WIDE = {"strike": (105.0, 35.0), "expiry_ns": (1.7e18 + 1.3e15, 0.9e15)}
-"""Middle and half width of what lies around a point: strikes around the price, expiries in 5 to 25 days."""
+_WIDE = {"strike": (105.0, 35.0), "expiry_ns": (1.7e18 + 2.2e15, 2e15)}
+"""Middle and half width of what lies around a point: strikes around the price, expiries in 2 to 48 days."""
 
 _SIGNED = {"side": 1.0, "score": 0.9, "funding_rate": 1e-4, "delta": 0.9}
 
@@ -63,7 +66,7 @@ def _levels(name: str, place: NDArray[np.float64]) -> Array:
     bids = name.startswith("bid")
     if name.endswith("prices"):
         middle = 100.0 * (1.0 + 1e-3 * np.sin(place * 0.37) + 1e-4 * wave)
-        gaps = 0.01 * (1 + level) * (1.5 + 0.05 * np.sin(place[:, None] + level))
+        gaps = 0.01 * _GROWTH**level * (1.5 + 0.05 * np.sin(place[:, None] + level))
         found = middle[:, None] + (-gaps if bids else gaps)
     else:
         found = 1.5 + np.sin(place[:, None] * 2.399963 + level + len(name))
@@ -94,12 +97,20 @@ def _column(record: type[Event], name: str, place: NDArray[np.float64]) -> NDArr
     return 1.5 + wave
 
 
+def waves(shape: tuple[int, ...], number: int) -> Array:
+    """Return one of many inputs (instruments, borders, T) that has nothing in common with others, with one jump."""
+    place = np.arange(np.prod(shape)).reshape(shape) * (1 + 0.1 * number)
+    found = 2.0 + 0.5 * np.sin(2.399963 * place) + 1.2 * np.sin(0.1 * place)
+    found[-1, -1, shape[-1] // 2] *= 50
+    return found
+
+
 INSTRUMENTS = 3
 BORDERS = 5
 _TILES = LONGEST_WINDOW_TILES + 128
 
 SCENARIOS: Mapping[str, NDArray[np.int64]] = {
-    "busy": 1 + np.arange(_TILES) * 5 // 3 % 4,
+    "busy": 1 + 7 * np.arange(_TILES) ** 2 % 59,
     "sparse": np.where(np.arange(_TILES) % 7, 0, 2),
     "one event": np.where(np.arange(_TILES) == _TILES - 2, 1, 0),
     "empty": np.zeros(_TILES, np.int64),

@@ -1,8 +1,13 @@
-"""Books beyond the best price: how much lies how near, of the ten levels that are told."""
+"""Books beyond the best price: how much lies how near, of the ten levels that are told.
+
+Ten levels of a book with small ticks end within a few basis points. What they do not reach is not
+known: on such books the wide ones of these stay NaN.
+"""
 
 import numpy as np
 
 from featurestore import feature, field, tile
+from featurestore.features.filled import mean_where_half_known
 from schemas import Depth
 
 
@@ -12,9 +17,13 @@ def middle(bid_prices, ask_prices):
 
 
 def within(prices, sizes, mid, ratio):
-    """Size of the levels at most `ratio` of the mid away from it."""
+    """Size of the levels at most `ratio` of the mid away from it; NaN where the last level that is told is nearer.
+
+    A book of fewer levels than are told ends there; of a full one nobody knows what lies behind.
+    """
     near = np.abs(prices - mid) <= ratio * mid
-    return np.where(np.isnan(mid[..., 0]), np.nan, np.where(near, sizes, 0.0).sum(-1))
+    known = np.isfinite(mid[..., 0]) & ~near[..., -1]
+    return np.where(known, np.where(near, sizes, 0.0).sum(-1), np.nan)
 
 
 @field(Depth)
@@ -106,40 +115,40 @@ def last_deep_imbalance(deep_imbalance):
 @feature(window="1m")
 def bid_depth_5bp(last_bid_size_5bp):
     """Mean of bids at most 5 basis points from the mid (Degryse, de Jong and van Kervel 2015), in base units."""
-    return np.nanmean(last_bid_size_5bp, -1)
+    return mean_where_half_known(last_bid_size_5bp)
 
 
 @feature(window="1m")
 def ask_depth_5bp(last_ask_size_5bp):
     """Mean of asks at most 5 basis points from the mid (Degryse, de Jong and van Kervel 2015), in base units."""
-    return np.nanmean(last_ask_size_5bp, -1)
+    return mean_where_half_known(last_ask_size_5bp)
 
 
 @feature(window="1m")
 def bid_depth_25bp(last_bid_size_25bp):
     """Mean of bids at most 25 basis points from the mid (Degryse, de Jong and van Kervel 2015), in base units."""
-    return np.nanmean(last_bid_size_25bp, -1)
+    return mean_where_half_known(last_bid_size_25bp)
 
 
 @feature(window="1m")
 def ask_depth_25bp(last_ask_size_25bp):
     """Mean of asks at most 25 basis points from the mid (Degryse, de Jong and van Kervel 2015), in base units."""
-    return np.nanmean(last_ask_size_25bp, -1)
+    return mean_where_half_known(last_ask_size_25bp)
 
 
 @feature(window="1m")
 def bid_depth_100bp(last_bid_size_100bp):
     """Mean of bids at most 100 basis points from the mid (Degryse, de Jong and van Kervel 2015), in base units."""
-    return np.nanmean(last_bid_size_100bp, -1)
+    return mean_where_half_known(last_bid_size_100bp)
 
 
 @feature(window="1m")
 def ask_depth_100bp(last_ask_size_100bp):
     """Mean of asks at most 100 basis points from the mid (Degryse, de Jong and van Kervel 2015), in base units."""
-    return np.nanmean(last_ask_size_100bp, -1)
+    return mean_where_half_known(last_ask_size_100bp)
 
 
 @feature(window="1m")
 def depth_imbalance(last_deep_imbalance):
     """Mean over time of the imbalance of levels 2 to 10 (Cao, Hansch and Wang 2009), in [-1, 1]."""
-    return np.nanmean(last_deep_imbalance, -1)
+    return mean_where_half_known(last_deep_imbalance)

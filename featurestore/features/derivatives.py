@@ -3,6 +3,7 @@
 import numpy as np
 
 from featurestore import feature, tile
+from featurestore.features.filled import mean_where_half_known
 from schemas import Derivative
 
 
@@ -31,16 +32,52 @@ def open_contracts(open_interest):
     return open_interest[open_interest > 0][-1]
 
 
-@feature(window=["1m", "1h"])
+@tile(Derivative, combine="last", carry="15m")
+def told_mark(mark_price):
+    """Mark price that was told last, in quote units."""
+    return mark_price[np.isfinite(mark_price)][-1]
+
+
+@tile(Derivative, combine="last", carry="15m")
+def told_index(index_price):
+    """Index price that was told last, in quote units."""
+    return index_price[np.isfinite(index_price)][-1]
+
+
+@tile(window=1, combine="last")
+def perpetual_gap(told_mark, told_index):
+    """(Mark - index) / index, each as it was told last, in ratio."""
+    return (told_mark[..., 0] - told_index[..., 0]) / told_index[..., 0]
+
+
+@tile(window=2, combine="sum")
+def basis_step(perpetual_gap):
+    """Change of (mark - index) / index since the tile before, in ratio."""
+    return perpetual_gap[..., 1] - perpetual_gap[..., 0]
+
+
+@tile(window=2, combine="sum")
+def open_interest_step(open_contracts):
+    """Log change of open interest since the tile before, in log ratio."""
+    return np.log(open_contracts[..., 1] / open_contracts[..., 0])
+
+
+@feature(window="1m")
 def basis(relative_basis):
     """Mean of (mark - index) / index (He, Manela, Ross and von Wachter 2022), in ratio."""
     return np.nanmean(relative_basis, -1)
 
 
+@feature(window=["1m", "1h"])
+def perpetual_basis(perpetual_gap):
+    """Mean of (mark - index) / index, told together or not (He, Manela, Ross and von Wachter 2022), in ratio."""
+    return mean_where_half_known(perpetual_gap)
+
+
 @feature(window="1h")
-def basis_change(relative_basis):
-    """(Mark - index) / index, last minus first (He, Manela, Ross and von Wachter 2022), in ratio."""
-    return relative_basis[..., -1] - relative_basis[..., 0]
+def basis_change(basis_step):
+    """Change of (mark - index) / index over the window (He, Manela, Ross and von Wachter 2022), in ratio."""
+    return basis_step.sum(-1)
 
 
 @feature(window="1m")
@@ -59,6 +96,6 @@ def minutes_to_funding(next_funding_s, border_s):
 
 
 @feature(window=["5m", "1h"])
-def open_interest_change(open_contracts):
-    """Log change of open interest (Bessembinder and Seguin 1993), in log ratio."""
-    return np.log(open_contracts[..., -1] / open_contracts[..., 0])
+def open_interest_change(open_interest_step):
+    """Log change of open interest over the window (Bessembinder and Seguin 1993), in log ratio."""
+    return open_interest_step.sum(-1)

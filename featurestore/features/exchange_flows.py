@@ -8,6 +8,10 @@ from schemas import Flow
 
 SECOND_NS = 1e9
 WHALE_USD = 1e6
+NOBODY = "0x0000000000000000000000000000000000000000"
+"""The zero address: what mints come from and burns go to."""
+FIRST_KNOWN_S = min(known_s for _, _, known_s in EXCHANGES)
+"""Before it no address was known to be an exchange's."""
 
 
 def of_exchange(address, tile_time_ns):
@@ -23,16 +27,26 @@ def to_exchanges(from_address, to_address, tile_time_ns):
     return of_exchange(to_address, tile_time_ns) - of_exchange(from_address, tile_time_ns)
 
 
+def reached(direction, amount):
+    """Sum of what moved to exchanges less from them; NaN where such a move's amount is not known."""
+    return np.where(direction == 0, 0.0, direction * amount).sum()
+
+
+def since_labels(values, border_s):
+    """Values of windows that begin when addresses of exchanges were known, NaN for those before."""
+    return np.where(border_s[..., 0] > FIRST_KNOWN_S, values, np.nan)
+
+
 @tile(Flow, combine="sum", scope="market")
 def exchange_inflow_usd(from_address, to_address, tile_time_ns, amount_usd):
     """Stablecoins that reached exchanges less those that left, in US dollars."""
-    return np.nansum(to_exchanges(from_address, to_address, tile_time_ns) * amount_usd)
+    return reached(to_exchanges(from_address, to_address, tile_time_ns), amount_usd)
 
 
 @tile(Flow, combine="sum")
 def exchange_inflow_units(from_address, to_address, tile_time_ns, amount):
     """The asset's own token that reached exchanges less what left, in base units."""
-    return np.nansum(to_exchanges(from_address, to_address, tile_time_ns) * amount)
+    return reached(to_exchanges(from_address, to_address, tile_time_ns), amount)
 
 
 @tile(Flow, combine="sum", scope="market")
@@ -49,20 +63,21 @@ def squared_moved_usd(kind, amount_usd):
 
 @tile(Flow, combine="sum", scope="market")
 def address_count(from_address, to_address):
-    """Different addresses that sent or received a stablecoin in the tile, in addresses."""
-    return np.union1d(from_address, to_address).size
+    """Different addresses that sent or received a stablecoin in the tile, that of mints left out, in addresses."""
+    addresses = np.union1d(from_address, to_address)
+    return ((addresses != NOBODY) & (addresses != "")).sum()
 
 
 @feature(window=["1h", "6h"])
-def stablecoin_exchange_inflow(exchange_inflow_usd):
+def stablecoin_exchange_inflow(exchange_inflow_usd, border_s):
     """Stablecoins that reached exchanges less those that left (Chi, Chu and Hao 2024), in US dollars."""
-    return exchange_inflow_usd.sum(-1)
+    return since_labels(exchange_inflow_usd.sum(-1), border_s)
 
 
 @feature(window=["1h", "6h"])
-def asset_exchange_inflow(exchange_inflow_units):
+def asset_exchange_inflow(exchange_inflow_units, border_s):
     """The asset's token that reached exchanges less what left (Chi, Chu and Hao 2024), in base units."""
-    return exchange_inflow_units.sum(-1)
+    return since_labels(exchange_inflow_units.sum(-1), border_s)
 
 
 @feature(window="1h")
@@ -80,8 +95,9 @@ def transfer_concentration(squared_moved_usd, moved_usd):
 
 @feature(window="1h")
 def active_addresses(address_count):
-    """Addresses that moved a stablecoin, each once a second of knowledge (Herremans and Low 2022), in addresses.
+    """Addresses of stablecoin movements, summed over tiles (Herremans and Low 2022), in addresses.
 
-    A block becomes known at once, so that is each once a block.
+    Each counts once for each tile (second, or bar) in which a movement of it became known, so that
+    who moves in twelve blocks counts twelve times: it says activity, not a number of holders.
     """
     return address_count.sum(-1)

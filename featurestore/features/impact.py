@@ -3,12 +3,15 @@
 import numpy as np
 
 from featurestore import feature, tile
+from featurestore.features.dollars import where_in_dollars
 from schemas import Trade
 
 SECOND_NS = 1e9
 DECAY_S = 10.0
 LARGE_TRADE = 1e5
 BUCKETS = 50
+FEWEST_PAIRS = 30
+"""Pairs of changes below which their covariance says nothing."""
 
 
 @tile(Trade, interval="1s")
@@ -19,15 +22,15 @@ def trade_excitation(tile_time_ns):
 
 
 @tile(Trade, combine="sum")
-def large_volume(price, size):
-    """Volume of trades of 100,000 quote units and more, in base units."""
-    return (size * (price * size >= LARGE_TRADE)).sum()
+def large_volume(price, size, instrument_id):
+    """Volume of trades of 100,000 dollars and more, in base units."""
+    return where_in_dollars(size * (price * size >= LARGE_TRADE), instrument_id).sum()
 
 
 @tile(Trade)
-def signed_root_turnover(price, size, side):
-    """Sum over trades of side times the root of the value, in root of quote units."""
-    return (side * np.sqrt(price * size)).sum()
+def signed_root_turnover(price, size, side, instrument_id):
+    """Sum over trades of side times the root of the value, in root of dollars."""
+    return where_in_dollars(side * np.sqrt(price * size), instrument_id).sum()
 
 
 @feature(window="1m", interval="1s")
@@ -39,14 +42,14 @@ def hawkes_excitation(trade_excitation, border_s):
 
 @feature(window=["5m", "1h"])
 def large_trade_share(large_volume, volume):
-    """Share of the volume in trades of 100,000 quote units and more (Barclay and Warner 1993), in [0, 1]."""
+    """Share of the volume in trades of 100,000 dollars and more (Barclay and Warner 1993), in [0, 1]."""
     total = volume.sum(-1)
     return large_volume.sum(-1) / np.where(total > 0, total, np.nan)
 
 
 @feature(window=["5m", "15m"], interval="1s")
 def kyle_lambda(log_return, signed_root_turnover):
-    """Slope of returns on signed root value (Kyle 1985; Hasbrouck 2009), in log return per root of quote unit.
+    """Slope of returns on signed root value (Kyle 1985; Hasbrouck 2009), in log return per root of dollar.
 
     Least squares with a constant over the window's seconds.
     """
@@ -56,15 +59,24 @@ def kyle_lambda(log_return, signed_root_turnover):
 
 
 @feature(window="15m", interval="1s")
-def roll_spread(trade_price):
+def roll_spread(trade_price, volume):
     """Spread from the bounce of trade prices, 2 sqrt(-cov) (Roll 1984), in log return.
 
-    cov is that of two changes of the log price in a row; 0 where it is above 0.
+    cov is that of two changes in a row of the log price, each from one second with trades to the
+    next such second however far it is; 0 where it is above 0, not known of fewer than 30 pairs.
     """
     changes = np.diff(np.log(trade_price), axis=-1)
-    gap = changes - changes.mean(-1)[..., None]
-    covariance = (gap[..., 1:] * gap[..., :-1]).mean(-1)
-    return 2 * np.sqrt(np.maximum(-covariance, 0))
+    traded = (volume[..., 1:] > 0) & np.isfinite(changes)
+    number = np.where(traded, np.arange(traded.shape[-1]), -1)
+    latest = np.maximum.accumulate(number, axis=-1)[..., :-1]
+    paired = traded[..., 1:] & (latest >= 0)
+    gap = np.where(traded, changes, 0.0)
+    gap = gap - (gap.sum(-1) / traded.sum(-1))[..., None]
+    before = np.take_along_axis(gap, np.maximum(latest, 0), axis=-1)
+    count = paired.sum(-1)
+    covariance = np.where(paired, gap[..., 1:] * before, 0.0).sum(-1) / count
+    known = (count >= FEWEST_PAIRS) & np.isfinite(volume).all(-1)
+    return np.where(known, 2 * np.sqrt(np.maximum(-covariance, 0)), np.nan)
 
 
 @feature(window="15m", interval="1s")

@@ -2,9 +2,17 @@
 
 import numpy as np
 
-from featurestore import feature
+from featurestore import feature, tile
+from featurestore.features.dollars import where_in_dollars
+from schemas import Derivative
 
 MILLION = 1e6
+
+
+@tile(Derivative, combine="last", carry="15m")
+def dollar_contracts(open_interest, instrument_id):
+    """Open interest of what is quoted in dollars, in base units."""
+    return where_in_dollars(open_interest, instrument_id)[open_interest > 0][-1]
 
 
 @feature(window="7d")
@@ -41,6 +49,6 @@ def open_interest_turnover(open_contracts, volume):
 
 
 @feature(window="1h")
-def open_interest_move(open_contracts, mid, log_return):
-    """Value of open interest times |log return|: what the move took from one side, in million quote units."""
-    return open_contracts[..., -1] * mid[..., -1] * np.abs(log_return.sum(-1)) / MILLION
+def open_interest_move(dollar_contracts, mid, log_return):
+    """Value of open interest times |log return|: what the move took from one side, in million dollars."""
+    return dollar_contracts[..., -1] * mid[..., -1] * np.abs(log_return.sum(-1)) / MILLION

@@ -3,6 +3,7 @@
 import numpy as np
 
 from featurestore import feature, field, tile
+from featurestore.features.filled import half_known, mean_where_half_known
 from schemas import Depth
 
 LEVELS = 5
@@ -190,10 +191,10 @@ def flows_of(*levels):
 
 
 def scaled(flow, last_level_size, flow_at_1):
-    """Flow in mean sizes of a level; NaN where the book was never known in the window."""
-    known = np.isfinite(last_level_size)
-    size = np.where(known, last_level_size, 0.0).sum(-1) / known.sum(-1)
-    return np.where(np.isfinite(flow_at_1).any(-1), flow / np.where(size > 0, size, np.nan), np.nan)
+    """Flow of the known tiles, taken for all of the window, in mean sizes of a level; NaN where they are too few."""
+    size = mean_where_half_known(last_level_size)
+    share = np.where(half_known(flow_at_1), np.isfinite(flow_at_1).mean(-1), np.nan)
+    return flow / share / np.where(size > 0, size, np.nan)
 
 
 def first_component(flows):

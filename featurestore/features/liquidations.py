@@ -3,6 +3,7 @@
 import numpy as np
 
 from featurestore import feature, tile
+from featurestore.features.dollars import where_in_dollars
 from schemas import Liquidation
 
 SECOND_NS = 1e9
@@ -10,15 +11,15 @@ DECAY_S = 60.0
 
 
 @tile(Liquidation, combine="sum")
-def long_liquidated(price, size, side):
-    """Value of forced sales, which close long positions, in quote units."""
-    return (price * size * (side < 0)).sum()
+def long_liquidated(price, size, side, instrument_id):
+    """Value of forced sales, which close long positions, in dollars."""
+    return where_in_dollars(price * size * (side < 0), instrument_id).sum()
 
 
 @tile(Liquidation, combine="sum")
-def short_liquidated(price, size, side):
-    """Value of forced purchases, which close short positions, in quote units."""
-    return (price * size * (side > 0)).sum()
+def short_liquidated(price, size, side, instrument_id):
+    """Value of forced purchases, which close short positions, in dollars."""
+    return where_in_dollars(price * size * (side > 0), instrument_id).sum()
 
 
 @tile(Liquidation, combine="sum")
@@ -36,13 +37,13 @@ def liquidation_excitation(tile_time_ns):
 
 @feature(window=["5m", "1h"])
 def long_liquidations(long_liquidated):
-    """Value of long positions that were closed by force, in quote units."""
+    """Value of long positions that were closed by force, in dollars."""
     return long_liquidated.sum(-1)
 
 
 @feature(window=["5m", "1h"])
 def short_liquidations(short_liquidated):
-    """Value of short positions that were closed by force, in quote units."""
+    """Value of short positions that were closed by force, in dollars."""
     return short_liquidated.sum(-1)
 
 

@@ -21,11 +21,15 @@ NEAR_S = 1800.0
 
 @feature(window="1d", interval="1s")
 def post_volume_zscore(post_count):
-    """Posts of the last hour against the day's hours, z-score (Lehrer, Xie and Yi 2021), in deviations."""
+    """Posts of the last hour against the hours before, z-score (Lehrer, Xie and Yi 2021), in deviations.
+
+    Mean and deviation are those of the day's 23 other hours; a deviation of 0 counts as one post.
+    """
     hours = post_count.reshape(*post_count.shape[:-1], -1, MINUTES).sum(-1)
-    gap = hours - hours.mean(-1)[..., None]
-    deviation = np.sqrt(np.square(gap).mean(-1))
-    return gap[..., -1] / np.where(deviation == 0, 1, deviation)
+    before = np.ascontiguousarray(hours[..., :-1])
+    mean = before.mean(-1)
+    deviation = np.sqrt(np.square(before - mean[..., None]).mean(-1))
+    return (hours[..., -1] - mean) / np.where(deviation == 0, 1, deviation)
 
 
 @feature(window="1d", interval="1s")
@@ -39,9 +43,10 @@ def minutes_since_post(post_count, border_s):
 def scheduled_decision(border_s):
     """Whether a statement of the Federal Reserve is at most half an hour away (Lucca and Moench 2015), in {0, 1}.
 
-    Not known outside of the years whose dates are listed.
+    Not known before February 2023 and from half an hour after the last listed statement on (December 2026):
+    the list has to grow each year.
     """
     times = np.array(DECISIONS, dtype="datetime64[s]").astype(np.float64)
     now = border_s[..., -1]
     near = (np.abs(now[..., None] - times) <= NEAR_S).any(-1)
-    return np.where((now >= times[0]) & (now <= times[-1]), 1.0 * near, np.nan)
+    return np.where((now >= times[0] - NEAR_S) & (now <= times[-1] + NEAR_S), 1.0 * near, np.nan)

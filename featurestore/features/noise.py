@@ -48,9 +48,12 @@ def in_blocks(values):
     return values.reshape(*values.shape[:-1], -1, COARSE).sum(-1)
 
 
-@feature(window=["1h", "1d"], interval="1s")
+@feature(window="1d", interval="1s")
 def signature_ratio(squared_return, log_return):
-    """Variance from second returns over that from 5-minute returns (Andersen et al. 2000), in ratio."""
+    """Variance from second returns over that from 5-minute returns (Andersen et al. 2000), in ratio.
+
+    Of a day: an hour's twelve 5-minute returns would make it a fifth too large in the mean.
+    """
     coarse = np.square(in_blocks(log_return)).sum(-1)
     return squared_return.sum(-1) / np.where(coarse > 0, coarse, np.nan)
 
@@ -59,9 +62,11 @@ def signature_ratio(squared_return, log_return):
 def variance_ratio(log_return):
     """Variance of returns of 5 tiles over 5 times that of one, tiles of seconds or minutes, in ratio.
 
-    Lo and MacKinlay (1988), blocks that do not overlap, mean taken off: 1 without autocorrelation.
+    Lo and MacKinlay (1988), blocks that do not overlap, mean taken off, both variances without bias
+    (n q - 1 and n - 1): 1 without autocorrelation, in short windows too.
     """
     mean = log_return.mean(-1)[..., None]
     coarse = np.square(in_blocks(log_return) - COARSE * mean).sum(-1)
     fine = np.square(log_return - mean).sum(-1)
-    return coarse / np.where(fine > 0, fine, np.nan)
+    count = log_return.shape[-1]
+    return coarse / (count - COARSE) * (count - 1) / np.where(fine > 0, fine, np.nan)

@@ -1,4 +1,8 @@
-"""Token movements: mints and burns that concern all instruments, transfers of an asset's own."""
+"""Token movements: mints and burns that concern all instruments, transfers of an asset's own.
+
+Mints and burns are transfers from and to the zero address. USDT's issue() and redeem(), which raise
+and lower its treasury's balance by an event of their own, are not among them.
+"""
 
 import numpy as np
 
@@ -33,9 +37,12 @@ def whale_count(amount_usd):
 
 
 @tile(Flow, combine="sum")
-def asset_moved_usd(amount_usd):
-    """Value of movements of the asset's own token, in US dollars."""
-    return np.nansum(amount_usd)
+def asset_moved(amount):
+    """Movements of the asset's own token, in base units.
+
+    Nobody tells their value in dollars; an amount that is not known makes the sum unknown.
+    """
+    return amount.sum()
 
 
 @feature(window=["5m", "1h", "6h"])
@@ -57,6 +64,6 @@ def whale_movements(whale_count):
 
 
 @feature(window=["5m", "1h"])
-def asset_transfers(asset_moved_usd):
-    """Movements of the asset's own token, in US dollars."""
-    return asset_moved_usd.sum(-1)
+def asset_transfers(asset_moved):
+    """Movements of the asset's own token, in base units."""
+    return asset_moved.sum(-1)

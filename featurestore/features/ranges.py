@@ -5,6 +5,8 @@ import numpy as np
 from featurestore import feature
 
 YANG_ZHANG = 0.34
+FEWEST_TRADES = 20.0
+"""Trades in the mean bar below which its range is that of the trades, not of the price."""
 
 
 def known_or_zero(values):
@@ -12,44 +14,48 @@ def known_or_zero(values):
     return np.where(np.isnan(values), 0.0, values)
 
 
-def bars_variance(first_price, high_price, low_price, last_price):
-    """Rogers and Satchell's h(h - c) + l(l - c) of each bar, relative to its first price, and c."""
-    first = np.log(first_price)
-    high, low, close = np.log(high_price) - first, np.log(low_price) - first, np.log(last_price) - first
-    return high * (high - close) + low * (low - close), close
+def bars_variance(first_price, high_price, low_price, trade_price):
+    """Rogers and Satchell's h(h - c) + l(l - c) of each bar, relative to its opening price, and c.
+
+    A bar opens at the last price before it, which lasts while nobody trades; the first of the
+    window, and one after a long silence, at its first trade.
+    """
+    before = np.concatenate([first_price[..., :1], trade_price[..., :-1]], axis=-1)
+    opening = np.where(np.isfinite(before), before, first_price)
+    first, close = np.log(opening), np.log(trade_price)
+    high, low = np.log(np.fmax(high_price, opening)) - first, np.log(np.fmin(low_price, opening)) - first
+    change = close - first
+    return high * (high - change) + low * (low - change), change
 
 
-def sample_variance(values):
-    """Variance of the values that are known, with n - 1."""
-    known = np.isfinite(values)
-    count = known.sum(-1)
-    values = np.where(known, values, 0.0)
-    gap = known * (values - (values.sum(-1) / count)[..., None])
-    return (gap * gap).sum(-1) / np.where(count > 1, count - 1, np.nan)
+def where_busy(values, trade_count):
+    """Values of windows that are filled and have enough trades, NaN for the others."""
+    return np.where(trade_count.mean(-1) >= FEWEST_TRADES, values, np.nan)
 
 
 @feature(window=["1h", "1d"])
-def rogers_satchell_variance(first_price, high_price, low_price, last_price, trade_count):
-    """Sum over the window's bars of h(h - c) + l(l - c) (Rogers and Satchell 1991), in squared log return."""
-    variance, _ = bars_variance(first_price, high_price, low_price, last_price)
-    found = known_or_zero(variance).sum(-1)
-    # A bar without trades adds nothing; one before the first trade ever makes the sum unknown.
-    return np.where(np.isfinite(trade_count).all(-1), found, np.nan)
+def rogers_satchell_variance(first_price, high_price, low_price, trade_price, trade_count):
+    """Sum over the window's bars of h(h - c) + l(l - c) (Rogers and Satchell 1991), in squared log return.
+
+    Not known where the mean bar has fewer than 20 trades.
+    """
+    variance, _ = bars_variance(first_price, high_price, low_price, trade_price)
+    return where_busy(known_or_zero(variance).sum(-1), trade_count)
 
 
 @feature(window="7d")
-def yang_zhang_variance(first_price, high_price, low_price, last_price, trade_count):
-    """Variance from gaps, changes and ranges of the week's hours (Yang and Zhang 2000), in squared log return.
+def yang_zhang_variance(first_price, high_price, low_price, trade_price, trade_count):
+    """Variance from changes and ranges of the week's hours (Yang and Zhang 2000), in squared log return.
 
-    n (var(o) + k var(c) + (1 - k) mean(rs)), k = 0.34 / (1.34 + (n + 1) / (n - 1)); o the gap from
-    the bar before, which without a night is that between two trades, c the change inside the bar.
+    n (k var(c) + (1 - k) mean(rs)), k = 0.34 / (1.34 + (n + 1) / (n - 1)); c the change of an hour.
+    There is no night and no gap: an hour opens at the last price before it. Not known where the
+    mean hour has fewer than 20 trades.
     """
-    bars = np.isfinite(last_price).sum(-1)
-    count = np.where(bars > 1, bars, np.nan)
-    gaps = np.log(first_price[..., 1:] / last_price[..., :-1])
-    variance, close = bars_variance(first_price, high_price, low_price, last_price)
-    inside = known_or_zero(variance).sum(-1) / count
+    count = trade_count.shape[-1]
+    variance, change = bars_variance(first_price, high_price, low_price, trade_price)
+    change = known_or_zero(change)
+    gap = change - change.mean(-1)[..., None]
+    changes = np.square(gap).sum(-1) / (count - 1)
     weight = YANG_ZHANG / (1 + YANG_ZHANG + (count + 1) / (count - 1))
-    changes = sample_variance(close)
-    found = count * (sample_variance(gaps) + weight * changes + (1 - weight) * inside)
-    return np.where(np.isfinite(trade_count).all(-1), found, np.nan)
+    found = count * weight * changes + (1 - weight) * known_or_zero(variance).sum(-1)
+    return where_busy(found, trade_count)

@@ -3,8 +3,7 @@
 import numpy as np
 
 from featurestore import feature, tile
-
-ABSOLUTE_NORMAL_MEAN_SQUARED = 2 / np.pi
+from featurestore.features.filled import HALF
 
 
 @tile(window=2, combine="sum")
@@ -38,12 +37,6 @@ def squared_loss(log_return):
 
 
 @tile(window=2, combine="sum")
-def bipower_product(log_return):
-    """Product of the sizes of two returns in a row, in squared log return."""
-    return np.abs(log_return[..., 0]) * np.abs(log_return[..., 1])
-
-
-@tile(window=2, combine="sum")
 def lagged_product(log_return):
     """Product of two returns in a row, in squared log return."""
     return log_return[..., 0] * log_return[..., 1]
@@ -59,18 +52,6 @@ def fourth_power_return(log_return):
 def realised_variance(squared_return):
     """Sum of squared returns (Andersen, Bollerslev, Diebold and Labys 2003), in squared log return."""
     return squared_return.sum(-1)
-
-
-@feature(window=["5m", "1h"])
-def bipower_variation(bipower_product):
-    """pi/2 times the sum of |r| |r before| (Barndorff-Nielsen and Shephard 2004), in squared log return."""
-    return bipower_product.sum(-1) / ABSOLUTE_NORMAL_MEAN_SQUARED
-
-
-@feature(window="1h")
-def jump_variance(squared_return, bipower_product):
-    """Realised variance above bipower variation (Andersen, Bollerslev and Diebold 2007), in squared log return."""
-    return np.maximum(squared_return.sum(-1) - bipower_product.sum(-1) / ABSOLUTE_NORMAL_MEAN_SQUARED, 0)
 
 
 @feature(window=["1m", "5m", "1h"])
@@ -111,14 +92,21 @@ def leverage(log_return):
     return np.minimum(log_return.sum(-1), 0)
 
 
-@feature(window=["5m", "15m"])
+@feature(window=["5m", "15m"], interval="1s")
 def return_autocorrelation(lagged_product, squared_return):
     """Sum of products of neighbouring returns over the sum of squares (Lo and MacKinlay 1988), in [-1, 1]."""
     total = squared_return.sum(-1)
     return lagged_product.sum(-1) / np.where(total > 0, total, np.nan)
 
 
-@feature(window="1h")
+@feature(window="1h", interval="1s")
 def volatility_of_volatility(squared_return):
-    """Deviation of the log variance of the window's minutes (Corsi et al. 2008), in log ratio."""
-    return np.nanstd(np.log(np.where(squared_return > 0, squared_return, np.nan)), -1)
+    """Deviation of the log variance of the window's minutes (Corsi et al. 2008), in log ratio.
+
+    Minutes in which nothing moved are left out; not known where they are more than half.
+    """
+    moved = squared_return > 0
+    filled = np.isfinite(squared_return).all(-1) & (moved.mean(-1) >= HALF)
+    logs = np.log(np.where(moved, squared_return, 1))
+    gap = np.where(moved, logs - (logs.sum(-1) / moved.sum(-1))[..., None], 0.0)
+    return np.where(filled, np.sqrt(np.square(gap).sum(-1) / moved.sum(-1)), np.nan)

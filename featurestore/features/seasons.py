@@ -30,10 +30,12 @@ def seasonal_factor(squared_return):
 def deseasonalised_variance(squared_return):
     """Variance of the last hour over its time of day's factor (Andersen and Bollerslev 1997), in squared log return.
 
-    The factor is the mean of the same hour of seven days, the last included, over that of all hours.
+    The factor is the mean of that hour of the six days before over that of all hours before: an
+    hour that is held against itself would seem calmer than it is.
     """
-    same_hour = positive(np.ascontiguousarray(squared_return[..., HOURS - 1 :: HOURS]).mean(-1))
-    return squared_return[..., -1] * squared_return.mean(-1) / same_hour
+    before = np.ascontiguousarray(squared_return[..., :-1])
+    same_hour = positive(np.ascontiguousarray(before[..., HOURS - 1 :: HOURS]).mean(-1))
+    return squared_return[..., -1] * before.mean(-1) / same_hour
 
 
 @feature(window="1d", interval="1s")

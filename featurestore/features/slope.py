@@ -3,6 +3,7 @@
 import numpy as np
 
 from featurestore import feature, field, tile
+from featurestore.features.filled import mean_where_half_known
 from schemas import Depth
 
 BASIS_POINT = 1e-4
@@ -71,7 +72,7 @@ def depth_slope(last_book_slope):
 
     Least squares over the ten levels, mean of bid and ask side.
     """
-    return np.nanmean(last_book_slope, -1)
+    return mean_where_half_known(last_book_slope)
 
 
 @feature(window="1m")
@@ -81,4 +82,4 @@ def book_convexity(last_book_bulge):
     Twice the area between the curve from the best to the last level and its chord, both axes scaled
     to 1: above 0 where most of the size lies near the best price.
     """
-    return np.nanmean(last_book_bulge, -1)
+    return mean_where_half_known(last_book_bulge)

@@ -64,7 +64,7 @@ def arrived(size, size_before, better, same):
     return np.where(better, size, np.where(same, np.maximum(size - size_before, 0), 0))
 
 
-@tile(Quote, combine="sum")
+@tile(Quote)
 def added_size(bid_price, bid_size, ask_price, ask_size):
     """Size that came to the best prices from quote to quote of the tile, in base units."""
     bid, bid_before, ask, ask_before = bid_price[1:], bid_price[:-1], ask_price[1:], ask_price[:-1]
@@ -73,7 +73,7 @@ def added_size(bid_price, bid_size, ask_price, ask_size):
     return (bids + asks).sum()
 
 
-@tile(Quote, combine="sum")
+@tile(Quote)
 def removed_size(bid_price, bid_size, ask_price, ask_size):
     """Size that left the best prices from quote to quote of the tile, in base units."""
     bid, bid_before, ask, ask_before = bid_price[1:], bid_price[:-1], ask_price[1:], ask_price[:-1]
@@ -81,6 +81,65 @@ def removed_size(bid_price, bid_size, ask_price, ask_size):
     bids = arrived(bid_size[:-1], bid_size[1:], bid < bid_before, bid == bid_before)
     asks = arrived(ask_size[:-1], ask_size[1:], ask > ask_before, ask == ask_before)
     return (bids + asks).sum()
+
+
+def joined(first, last):
+    """Size that came between the last quote of a tile and the first of the next, 0 where there is none.
+
+    `first`, `last`: bid price, bid size, ask price, ask size, each [...].
+    """
+    bid, bid_size, ask, ask_size = first
+    bid_before, bid_size_before, ask_before, ask_size_before = last
+    bids = arrived(bid_size, bid_size_before, bid > bid_before, bid == bid_before)
+    asks = arrived(ask_size, ask_size_before, ask < ask_before, ask == ask_before)
+    known = np.isfinite(bid) & np.isfinite(bid_before)
+    return np.where(known, bids + asks, 0.0)
+
+
+def joined_back(first, last):
+    """Size that left between the last quote of a tile and the first of the next, 0 where there is none."""
+    bid, bid_size, ask, ask_size = first
+    bid_before, bid_size_before, ask_before, ask_size_before = last
+    bids = arrived(bid_size_before, bid_size, bid < bid_before, bid == bid_before)
+    asks = arrived(ask_size_before, ask_size, ask > ask_before, ask == ask_before)
+    known = np.isfinite(bid) & np.isfinite(bid_before)
+    return np.where(known, bids + asks, 0.0)
+
+
+@tile(window=2, combine="sum")
+def added_total(  # noqa: PLR0913, PLR0917 - four numbers of each of two quotes
+    added_size,
+    first_bid_price,
+    first_bid_size,
+    first_ask_price,
+    first_ask_size,
+    last_bid_price,
+    last_bid_size,
+    last_ask_price,
+    last_ask_size,
+):
+    """Size that came to the best prices since the last quote of the tile before, in base units."""
+    first = (first_bid_price[..., 1], first_bid_size[..., 1], first_ask_price[..., 1], first_ask_size[..., 1])
+    last = (last_bid_price[..., 0], last_bid_size[..., 0], last_ask_price[..., 0], last_ask_size[..., 0])
+    return added_size[..., 1] + joined(first, last)
+
+
+@tile(window=2, combine="sum")
+def removed_total(  # noqa: PLR0913, PLR0917 - four numbers of each of two quotes
+    removed_size,
+    first_bid_price,
+    first_bid_size,
+    first_ask_price,
+    first_ask_size,
+    last_bid_price,
+    last_bid_size,
+    last_ask_price,
+    last_ask_size,
+):
+    """Size that left the best prices since the last quote of the tile before, in base units."""
+    first = (first_bid_price[..., 1], first_bid_size[..., 1], first_ask_price[..., 1], first_ask_size[..., 1])
+    last = (last_bid_price[..., 0], last_bid_size[..., 0], last_ask_price[..., 0], last_ask_size[..., 0])
+    return removed_size[..., 1] + joined_back(first, last)
 
 
 def mean_depth(depth_sum, quote_count):
@@ -108,10 +167,10 @@ def squared_order_flow(squared_flow, depth_sum, quote_count):
 
 
 @feature(window="5m")
-def cancel_add_ratio(added_size, removed_size, volume):
+def cancel_add_ratio(added_total, removed_total, volume):
     """Size taken off the best prices otherwise than by trades, over size added (Hasbrouck and Saar 2002), in ratio."""
-    added = added_size.sum(-1)
-    cancelled = np.maximum(removed_size.sum(-1) - volume.sum(-1), 0)
+    added = added_total.sum(-1)
+    cancelled = np.maximum(removed_total.sum(-1) - volume.sum(-1), 0)
     return cancelled / np.where(added > 0, added, np.nan)
 
 
@@ -119,13 +178,17 @@ def cancel_add_ratio(added_size, removed_size, volume):
 def resilience_half_life(last_bid_size, last_ask_size, volume):
     """Time in which depth at the best prices comes half back to its mean after a trade (Large 2007), in seconds.
 
-    From the slope of the log depth's gap to its mean on that of the second before, over seconds
-    with trades; 0 where it is back within the second.
+    From how the log depth's gap to its mean goes on: its product with the gap two seconds later over
+    that with the gap one second later, over seconds with trades. What flickers within the second is
+    in neither, so that it does not shorten the time. 0 where depth is back within the second.
     """
     depth = np.log(last_bid_size + last_ask_size)
     gap = depth - depth.mean(-1)[..., None]
-    traded = volume[..., :-1] > 0
-    before = np.where(traded, gap[..., :-1], 0)
-    slope = (before * gap[..., 1:]).sum(-1) / np.square(before).sum(-1)
-    half_life = np.log(0.5) / np.log(np.where((slope > 0) & (slope < 1), slope, 0.5))
-    return np.where(slope < 1, np.where(slope > 0, half_life, 0.0), np.nan)
+    traded = volume[..., :-2] > 0
+    before = np.where(traded, gap[..., :-2], 0)
+    next_product, later_product = (before * gap[..., 1:-1]).sum(-1), (before * gap[..., 2:]).sum(-1)
+    lasting = (next_product > 0) & (later_product > 0)
+    slope = later_product / np.where(lasting, next_product, 1)
+    half_life = np.log(0.5) / np.log(np.where(lasting & (slope < 1), slope, 0.5))
+    known = traded.any(-1) & np.isfinite(next_product + later_product) & np.isfinite(volume).all(-1)
+    return np.where(known & ~(lasting & (slope >= 1)), np.where(lasting, half_life, 0.0), np.nan)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from featurestore import feature, tile
+from featurestore.features.dollars import where_in_dollars
 from schemas import Trade
 
 
@@ -37,9 +38,9 @@ def sell_volume(size, side):
 
 
 @tile(Trade, combine="sum")
-def turnover(price, size):
-    """Traded value, in quote units."""
-    return (price * size).sum()
+def dollar_turnover(price, size, instrument_id):
+    """Traded value where it is in dollars, in dollars."""
+    return where_in_dollars(price * size, instrument_id).sum()
 
 
 @tile(Trade, combine="sum")
@@ -115,11 +116,21 @@ def volume_surprise(volume):
     return np.log(np.where(recent > 0, recent, np.nan) / volume.mean(-1))
 
 
-@feature(window=["5m", "1h", "1d"])
+@feature(window="5m")
 def range_variance(high_price, low_price):
     """Variance from the price range, ln(high/low)^2 / (4 ln 2) (Parkinson 1980), in squared log return."""
     spread = np.log(np.fmax.reduce(high_price, -1) / np.fmin.reduce(low_price, -1))
     return spread * spread / (4 * np.log(2))
+
+
+@feature(window=["1h", "1d"])
+def parkinson_variance(high_price, low_price, trade_count):
+    """Variance from the price range, ln(high/low)^2 / (4 ln 2) (Parkinson 1980), in squared log return.
+
+    Not known before the window is filled: a range of its last minutes is not one of a day.
+    """
+    spread = np.log(np.fmax.reduce(high_price, -1) / np.fmin.reduce(low_price, -1))
+    return np.where(np.isfinite(trade_count).all(-1), spread * spread / (4 * np.log(2)), np.nan)
 
 
 def first_known(values):
@@ -129,11 +140,12 @@ def first_known(values):
 
 
 @feature(window=["5m", "1h"])
-def garman_klass_variance(first_price, high_price, low_price, last_price):
+def garman_klass_variance(first_price, high_price, low_price, last_price, trade_count):
     """Variance of the window, hl^2 / 2 - (2 ln 2 - 1) co^2 (Garman and Klass 1980), in squared log return."""
     spread = np.log(np.fmax.reduce(high_price, -1) / np.fmin.reduce(low_price, -1))
     change = np.log(first_known(last_price[..., ::-1]) / first_known(first_price))
-    return np.maximum(spread * spread / 2 - (2 * np.log(2) - 1) * change * change, 0)
+    found = np.maximum(spread * spread / 2 - (2 * np.log(2) - 1) * change * change, 0)
+    return np.where(np.isfinite(trade_count).all(-1), found, np.nan)
 
 
 @feature(window=["1m", "5m"])
@@ -143,10 +155,10 @@ def net_flow(signed_flow):
 
 
 @feature(window=["1h", "1d"])
-def amihud_illiquidity(trade_price, turnover):
-    """Mean of |log return| over turnover, tiles with trades alone (Amihud 2002), in 1 / million quote units."""
+def amihud_illiquidity(trade_price, dollar_turnover):
+    """Mean of |log return| over turnover, tiles with trades alone (Amihud 2002), in 1 / million dollars."""
     moved = np.abs(np.diff(np.log(trade_price), axis=-1))
-    traded = turnover[..., 1:]
+    traded = dollar_turnover[..., 1:]
     ratio = np.where(traded > 0, moved / np.where(traded > 0, traded, 1), 0)
-    filled = np.isfinite(turnover).all(-1)
+    filled = np.isfinite(dollar_turnover).all(-1)
     return np.where(filled, 1e6 * ratio.sum(-1) / (traded > 0).sum(-1), np.nan)

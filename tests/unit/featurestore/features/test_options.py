@@ -9,8 +9,8 @@ DAY_NS = 86_400 * 10**9
 NOW_NS = 1_700_000_000 * 10**9
 QUARTER = 0.6744897501960817
 """d1 of 25-delta options, the other way round for calls."""
-WEEK = ("week_weight", "week_slope", "week_square", "week_variance", "week_cross")
-MONTH = ("month_weight", "month_slope", "month_square", "month_variance", "month_cross")
+WEEK = ("week_weight", "week_earlier", "week_later", "week_square", "week_variance", "week_cross")
+MONTH = ("month_weight", "month_earlier", "month_later", "month_square", "month_variance", "month_cross")
 
 
 def option(days, volatility, d1=0.0, price=100.0):
@@ -50,11 +50,38 @@ def test_between_two_expiries_it_is_interpolation_in_total_variance(quantities, 
         assert found == pytest.approx(math.sqrt(variance / days), rel=1e-9)
 
 
-def test_one_expiry_counts_as_flat_and_none_as_not_known(quantities, sums):
-    assert quantities.feature("atm_month_volatility_1h", *sums([option(25, 0.6)], MONTH)) == pytest.approx(0.6)
+def test_one_expiry_at_the_point_counts_as_flat_and_none_as_not_known(quantities, sums):
+    assert quantities.feature("atm_month_volatility_1h", *sums([option(28, 0.6)], MONTH)) == pytest.approx(0.6)
+    assert np.isnan(quantities.feature("atm_month_volatility_1h", *sums([option(25, 0.6)], MONTH)))
     assert np.isnan(quantities.feature("atm_month_volatility_1h", *sums([], MONTH)))
     assert np.isnan(quantities.feature("atm_month_volatility_1h", *sums([option(300, 0.6)], MONTH)))
     assert np.isnan(quantities.feature("atm_month_volatility_1h", *sums([option(30, 0.6, d1=1.2)], MONTH)))
+
+
+@pytest.mark.parametrize("days", [(40, 42), (12, 20)])
+def test_no_line_is_drawn_beyond_the_expiries_that_were_told(quantities, sums, days):
+    told = [option(days[0], 0.60), option(days[1], 0.62)]
+    assert np.isnan(quantities.feature("atm_month_volatility_1h", *sums(told, MONTH)))
+    found = quantities.feature("atm_month_volatility_1h", *sums([*told, option(31, 0.61), option(29, 0.61)], MONTH))
+    assert found == pytest.approx(0.61, abs=0.01)
+
+
+def test_one_expiry_has_no_term_slope(quantities, sums):
+    for days in (7, 14, 30):
+        told = [option(days, 0.6)]
+        assert np.isnan(quantities.feature("term_slope_1h", *sums(told, MONTH), *sums(told, WEEK)))
+
+
+WINGS = tuple(f"{side}_{part}" for side in ("call", "put") for part in ("weight_above", "weight_below", "volatility"))
+
+
+def test_wings_need_strikes_on_both_sides_of_their_points(quantities, sums):
+    near = [option(30, 0.6, d1) for d1 in (-QUARTER + 0.1, QUARTER - 0.1, 0.0)]
+    assert np.isnan(quantities.feature("risk_reversal_1h", *sums(near, WINGS)))
+    middle = sums(near, ("month_weight", "month_volatility"))
+    assert np.isnan(quantities.feature("butterfly_1h", *sums(near, WINGS), *middle))
+    around = [*near, option(30, 0.6, -QUARTER - 0.1), option(30, 0.7, QUARTER + 0.1)]
+    assert quantities.feature("risk_reversal_1h", *sums(around, WINGS)) == pytest.approx(0.6 - 0.65)
 
 
 def test_what_was_not_told_or_has_expired_does_not_count(quantities, sums):
@@ -76,16 +103,16 @@ def test_points_of_a_known_surface_are_found_to_half_a_point(quantities, sums):
         for d1 in np.arange(-2.5, 2.5, 0.17)
     ]
     month, week = (sums(chain, names) for names in (MONTH, WEEK))
-    calls, puts = (sums(chain, (f"{side}_weight", f"{side}_volatility")) for side in ("call", "put"))
+    wings_told = sums(chain, WINGS)
     at_month, at_week = surface(30, 0), surface(7, 0)
     assert quantities.feature("atm_month_volatility_1h", *month) == pytest.approx(at_month, abs=0.005)
     assert quantities.feature("atm_week_volatility_1h", *week) == pytest.approx(at_week, abs=0.005)
     assert quantities.feature("term_slope_1h", *month, *week) == pytest.approx(at_month - at_week, abs=0.005)
     skew = surface(30, -QUARTER) - surface(30, QUARTER)
-    assert quantities.feature("risk_reversal_1h", *calls, *puts) == pytest.approx(skew, abs=0.005)
+    assert quantities.feature("risk_reversal_1h", *wings_told) == pytest.approx(skew, abs=0.005)
     wings = (surface(30, -QUARTER) + surface(30, QUARTER)) / 2 - at_month
     middle = sums(chain, ("month_weight", "month_volatility"))
-    assert quantities.feature("butterfly_1h", *calls, *puts, *middle) == pytest.approx(wings, abs=0.005)
+    assert quantities.feature("butterfly_1h", *wings_told, *middle) == pytest.approx(wings, abs=0.005)
 
 
 def test_the_premium_is_implied_less_realised(quantities, sums):

@@ -71,6 +71,18 @@ def test_what_comes_and_goes_at_the_best_prices_adds_up_to_the_order_flow(quanti
                 expected_added += max(sizes[i] - sizes[i - 1], 0)
                 expected_removed += max(sizes[i - 1] - sizes[i], 0)
     assert (added, removed) == pytest.approx((expected_added, expected_removed))
+    # Cut into seconds, what happens from one to the next counts just the same.
+    cuts = [0, 1, 2, 40, 41, 90, len(quotes)]
+    told = [quantities.tiles(f"{name}_size", cuts, **columns) for name in ("added", "removed")]
+    ends = [
+        quantities.tiles(f"{place}_{name}", cuts, **{name: columns[name]})
+        for place in ("first", "last")
+        for name in names
+    ]
+    for inside, name, expected in zip(told, ("added", "removed"), (expected_added, expected_removed), strict=True):
+        total = quantities.series(f"{name}_total", inside, *ends)
+        assert inside[0] + total[1:].sum() == pytest.approx(expected)
+        assert inside.sum() < expected - 10
     found = quantities.feature("cancel_add_ratio_5m", [added], [removed], [10.0])
     assert found == pytest.approx((expected_removed - 10) / expected_added)
     assert quantities.feature("cancel_add_ratio_5m", [added], [removed], [removed + 1]) == 0
@@ -82,12 +94,18 @@ def test_resilience_finds_the_half_life_of_an_autoregression(quantities):
     for i in range(1, 900):
         gap[i] = 0.9 * gap[i - 1] + draw.normal(0, 0.1)
     depth, volume = np.exp(2 + gap), (draw.uniform(size=900) < 0.7).astype(float)
-    found = quantities.feature("resilience_half_life_15m", 0.4 * depth, 0.6 * depth, volume)
-    centred = np.log(depth) - np.log(depth).mean()
-    traded = volume[:-1] > 0
-    slope = sm.OLS(centred[1:][traded], centred[:-1][traded]).fit().params[0]
-    assert found == pytest.approx(math.log(0.5) / math.log(slope))
-    assert found == pytest.approx(math.log(0.5) / math.log(0.9), rel=0.3)
+    truth = math.log(0.5) / math.log(0.9)
+    for noise in (0.0, 0.15):  # orders that flicker within the second; a slope of gaps on gaps says 1.5 seconds
+        seen = depth * np.exp(draw.normal(0, noise, 900))
+        found = quantities.feature("resilience_half_life_15m", 0.4 * seen, 0.6 * seen, volume)
+        gaps = np.log(seen) - np.log(seen).mean()
+        before = np.where(volume[:-2] > 0, gaps[:-2], 0)
+        slope = sm.OLS(gaps[2:], gaps[1:-1]).fit().params[0] if noise == 0 else math.nan
+        expected = math.log(0.5) / math.log((before * gaps[2:]).sum() / (before * gaps[1:-1]).sum())
+        assert found == pytest.approx(expected)
+        assert found == pytest.approx(truth, rel=0.4)
+        assert noise or found == pytest.approx(math.log(0.5) / math.log(slope), rel=0.3)
+    assert np.isnan(quantities.feature("resilience_half_life_15m", depth, depth, 0 * volume))
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +117,20 @@ def book():
 
 
 @pytest.mark.parametrize("basis_points", [5, 25, 100])
+def test_depth_behind_the_last_told_level_is_not_known(quantities, book, basis_points):
+    bids, bid_sizes, _, ask_sizes = book
+    far = bids[9] - 2  # all ten levels are nearer than this ratio of the mid, or a few are there and that is all
+    tight = 100 + (bids - 100) * basis_points * 1e-2 / (100 - far)
+    assert np.isnan(quantities.field(f"bid_size_{basis_points}bp", tight, bid_sizes, 200 - tight))
+    few = quantities.field(f"bid_size_{basis_points}bp", tight[:4], bid_sizes[:4], 200 - tight)
+    assert few == pytest.approx(bid_sizes[:4].sum())
+    assert np.isnan(quantities.field(f"ask_size_{basis_points}bp", tight, 200 - tight, ask_sizes))
+
+
+@pytest.mark.parametrize("basis_points", [5, 25, 100])
 def test_depth_within_basis_points_is_counted_level_by_level(quantities, book, basis_points):
     bids, bid_sizes, asks, ask_sizes = book
+    bids, asks = (np.append(prices[:9], end) for prices, end in ((bids, 98.0), (asks, 102.0)))
     mid = (bids[0] + asks[0]) / 2
     near = mid * basis_points * 1e-4
     expected = sum(size for price, size in zip(bids, bid_sizes, strict=True) if price >= mid - near)

@@ -47,12 +47,16 @@ def test_one_venue_disagrees_with_nobody(run):
     assert np.isnan(rows[70 * SECOND][ALPHA]["price_dispersion_1m"])
 
 
-def test_a_venue_that_falls_silent_leaves_the_dispersion_when_its_mid_is_too_old(run):
-    frame = pd.DataFrame({ALPHA: np.full(1000, 100.0)})
-    rows = run(["price_dispersion_1m"], [[quote(500, 101.0, BETA), *quoted(frame)]], 1000 * SECOND)
-    assert rows[800 * SECOND][ALPHA]["price_dispersion_1m"] == pytest.approx(math.log(1.01) / 2)
-    # Listed and carried for 15 minutes; a minute later no tile of the window knows it.
-    assert np.isnan(rows[970 * SECOND][ALPHA]["price_dispersion_1m"])
+def test_a_venue_that_falls_silent_leaves_the_dispersion_within_seconds(run):
+    #   0 .. 59 s: ALPHA 100, BETA 101   60 .. s: ALPHA alone, BETA still listed
+    frame = pd.DataFrame({ALPHA: np.full(200, 100.0)})
+    dead = pd.DataFrame({BETA: np.full(60, 101.0)})
+    rows = run(
+        ["price_dispersion_1m"], [sorted([*quoted(dead), *quoted(frame)], key=lambda each: each[0])], 200 * SECOND
+    )
+    assert rows[60 * SECOND][ALPHA]["price_dispersion_1m"] == pytest.approx(math.log(1.01) / 2)
+    assert rows[95 * SECOND][ALPHA]["price_dispersion_1m"] == pytest.approx(math.log(1.01) / 2)
+    assert np.isnan(rows[105 * SECOND][ALPHA]["price_dispersion_1m"])
 
 
 def test_who_follows_the_others_has_a_slope(run):
@@ -76,10 +80,17 @@ def test_funding_over_venues(run):
     told = [
         event("derivative", SECOND * second, instrument=name, venue=name.partition(":")[0], funding_rate=rate)
         for second in range(70)
-        for name, rate in ((ALPHA, 1e-4), (BETA, 3e-4))
+        for name, rate in (
+            ("binance:BTC-USDT-PERP", 1e-4),
+            ("kraken-futures:BTC-USD-PERP", 3e-4 / 8),  # of an hour; the others' is of eight
+            ("alpha:BTC-USDT-PERP", 5e-3),  # of how many hours nobody knows
+            ("binance:SOL-USDT-PERP", 1e-4),
+            ("bybit:SOL-USDT-PERP", 5e-4),
+        )
     ]
     rows = run(["funding_dispersion_1m"], [told], 71 * SECOND)
-    assert rows[70 * SECOND][ALPHA]["funding_dispersion_1m"] == pytest.approx(1e-4)
+    assert rows[70 * SECOND]["binance:BTC-USDT-PERP"]["funding_dispersion_1m"] == pytest.approx(1e-4)
+    assert np.isnan(rows[70 * SECOND]["binance:SOL-USDT-PERP"]["funding_dispersion_1m"])
 
 
 def test_bitcoin_volatility_is_there_for_every_asset(run):
