@@ -143,6 +143,12 @@ class PartitionEngine:
         self._allowed = None if until_ns is None else until_ns // self._rules.tile_interval_ns
 
     @property
+    def complete_ns(self) -> int | None:
+        """Return the border up to which all events are here; None where a raw partition was not heard."""
+        target = self._target()
+        return None if target is None else target * self._rules.tile_interval_ns
+
+    @property
     def waits_to_be_allowed(self) -> bool:
         """Return whether tiles could close that `allow` keeps open."""
         target, closing = self._target(), self._closing

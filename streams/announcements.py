@@ -4,19 +4,21 @@ A worker that let its features begin "at the next border" would give each partit
 another beginning (research: 295 of 300 small histories differ). So the border is written first, and
 counts only once no worker can have passed it: a set is proposed, then confirmed or withdrawn.
 
-What makes that safe: a worker closes no tile further than `span_ns` beyond what it had closed, and
-Kafka had acknowledged, when it last read all of `ops.model`. Whoever reads, after the proposal was
-acknowledged, that nothing reaches within `span_ns` of the border, knows that every worker will read of
-it in time. A worker that reads of a proposal waits at its border until it is decided.
+What makes that safe: when a worker reads all of `ops.model` it may close, until it reads again, what
+ingest's progress had made complete before, and `span_ns` beyond what it had closed and Kafka had
+acknowledged. Whoever reads, after the proposal was acknowledged, that no progress, row or market part
+reaches within `span_ns` of the border, knows that every worker will read of it in time. A worker that
+reads of a proposal waits at its border until it is decided.
 """
 
 from collections.abc import Iterable
 
 from featurestore.catalogue import Catalogue
+from schemas.batches import Progress
 from schemas.errors import StateError
 from schemas.forecasts import Announcement, MarketPart, cloud_event_headers, decode_json, encode_json
 from schemas.rules import MINUTE_NS, Rules
-from schemas.topics import FEATURE_ROW, MARKET_STATE, OPS_MODEL
+from schemas.topics import EXCHANGE_EVENT, FEATURE_ROW, MARKET_STATE, OPS_MODEL
 from streams.kafka import Outbox, read_topic
 from streams.settings import Settings
 from streams.stage import Message
@@ -28,6 +30,8 @@ SPAN_ROWS = 120
 """Row borders that a worker may close between two looks at `ops.model`."""
 _ATTEMPTS = 5
 _LAST_PARTS = 64
+_LAST_EVENTS = 2_000
+"""Records of a partition in which the last progress is looked for: it comes at each row border."""
 
 
 def span_ns(rules: Rules) -> int:
@@ -120,7 +124,7 @@ def _border_ns(settings: Settings, ahead_ns: int) -> int:
 
 
 def reached_ns(settings: Settings) -> int:
-    """Return the greatest border up to which rows or market parts are written, 0 where there are none."""
+    """Return the greatest time that progress, rows or market parts have reached, 0 where there are none."""
     rows = (int(message.headers["row_time_ns"]) for message in read_topic(settings, FEATURE_ROW, last=1))
     # Partitions without instruments write no rows, but each writes its part, or that it has none, to all.
     parts = (
@@ -128,7 +132,19 @@ def reached_ns(settings: Settings) -> int:
         for message in read_topic(settings, MARKET_STATE, last=_LAST_PARTS)
         if message.value is not None
     )
-    return max(*rows, *parts, 0, 0)
+    return max(0, *rows, *parts, *_watermarks_ns(settings))
+
+
+def _watermarks_ns(settings: Settings) -> list[int]:
+    """Return the last watermark told in each partition of the exchange's events.
+
+    What is complete for a worker needs all raw partitions, so it is at most the last that any of them told.
+    """
+    last: dict[int, int] = {}
+    for message in read_topic(settings, EXCHANGE_EVENT, last=_LAST_EVENTS):
+        if Progress.header in message.headers:
+            last[message.partition] = Progress.decode(message.headers[Progress.header]).watermark_ns
+    return list(last.values())
 
 
 def unannounced(catalogue: Catalogue, known: AnnouncementLog) -> list[str]:

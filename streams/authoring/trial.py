@@ -53,9 +53,10 @@ def columns_of(log: Sequence[CanonicalMessage], rules: Rules, catalogue: Catalog
     return _columns((output.value for output in backfill(log, rules, catalogue)), catalogue)
 
 
-def trials(log: Sequence[CanonicalMessage], rules: Rules, catalogue: Catalogue, clock: Clock) -> list[Trial]:
-    """Try all features of `catalogue` on a canonical log."""
-    whole = columns_of(log, rules, catalogue)
+def trials(
+    log: Sequence[CanonicalMessage], whole: Mapping[str, Column], rules: Rules, catalogue: Catalogue, clock: Clock
+) -> list[Trial]:
+    """Try all features of `catalogue` on a canonical log, of which `whole` are the columns."""
     halfway = len(log) // 2
     streamed = _columns(_streamed(log, rules, catalogue, restart_at=halfway), catalogue)
     cut = columns_of(log[:halfway], rules, catalogue)

@@ -130,7 +130,8 @@ def _tried(settings: Settings, catalogue: Catalogue, data: list[Path], seconds: 
     with Console(stderr=True).status("reading"):
         source, log = canonical_log(settings.rules, data, seconds)
     with Console(stderr=True).status(f"{len(log):,} messages, {len(catalogue.features)} features"):
-        done = trials(log, settings.rules, catalogue, time.perf_counter)
+        columns = columns_of(log, settings.rules, catalogue)
+        done = trials(log, columns, settings.rules, catalogue, time.perf_counter)
     budget = TIME_BUDGET_S / COST_INSTRUMENTS * 1e6
     table = Table("feature", "known", "other bits", "look-ahead", "µs a row", "KiB an instrument", title=f"On {source}")
     for trial in done:
@@ -141,7 +142,6 @@ def _tried(settings: Settings, catalogue: Catalogue, data: list[Path], seconds: 
     if plot is not None:
         from streams.authoring.plot import plot_features
 
-        columns = columns_of(log, settings.rules, catalogue)
         plot_features(catalogue.features, columns, plot, source=source)
         typer.echo(f"picture in {plot}")
     problems = []

@@ -68,27 +68,32 @@ class Allowance:
             await self.look()
 
     async def look(self) -> None:
-        """Read all announcements, and allow each engine a span beyond what it had written before."""
-        written = await self._written()
+        """Read all announcements; allow each engine what was complete before, and a span beyond what it had closed."""
+        before = await self._written()
         if not await self.read():
             return
         wait_at = self.log.closed_until_ns
-        for partition, (engine, border_ns) in written.items():
+        for partition, (engine, until) in before.items():
             if self._engines.get(partition) is engine:
-                until = border_ns + self._span_ns
                 self._allow(partition, engine, until if wait_at is None else min(until, wait_at))
                 self._closable(partition)
 
     async def _written(self) -> dict[int, tuple[PartitionEngine, int]]:
-        """Return the engines that have begun, and up to where all that they made is acknowledged."""
-        closed = {partition: (engine, engine.closed_ns) for partition, engine in self._engines.items()}
+        """Return the engines that have begun and how far they may go, once all that they made is acknowledged."""
+        reach = {partition: (engine, self._reach(engine)) for partition, engine in self._engines.items()}
         written = {}
-        for partition, (engine, border_ns) in closed.items():
+        for partition, (engine, until_ns) in reach.items():
             with contextlib.suppress(FencedError):
                 await self._outlet.acknowledged(partition)
-                if border_ns is not None:
-                    written[partition] = (engine, border_ns)
+                if until_ns is not None:
+                    written[partition] = (engine, until_ns)
         return written
+
+    def _reach(self, engine: PartitionEngine) -> int | None:
+        """Return how far an engine may close tiles as of now: whoever announces looks at rows, parts and progress."""
+        if engine.closed_ns is None:
+            return None
+        return max(engine.closed_ns + self._span_ns, engine.complete_ns or 0)
 
     def _allow(self, partition: int, engine: PartitionEngine, until_ns: int) -> None:
         self._until[partition] = until_ns

@@ -226,9 +226,9 @@ def test_a_new_file_of_features_is_in_the_rows_and_in_the_automatic_tests(settin
     ours = {"PYTHONPATH": str(checkout), "PYTHONSAFEPATH": "1"}
     environment = os.environ | settings.environment() | ours
     create_topics(settings)
-    replay(market(5, START_NS, 420, intensity=0.3), raw_producer(settings), settings.rules)  # 5m windows fill
     announce = [sys.executable, "-c", "from streams.cli import main; main()", "features", "announce"]
     subprocess.run(announce, env=environment, check=True, timeout=60)
+    replay(market(5, START_NS, 420, intensity=0.3), raw_producer(settings), settings.rules)  # 5m windows fill
     with pipeline(settings, ROWS_ONLY, environment=ours) as live:
         live.wait_until_done(seconds=120)
     rows = first_rows(settings)

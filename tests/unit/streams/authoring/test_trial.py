@@ -26,7 +26,7 @@ def log():
 
 def test_honest_features_have_the_same_bits_in_any_order_of_work(log):
     catalogue = Catalogue.discover().subset(["relative_spread_10s", "market_volatility_5m", "trade_intensity_1m"])
-    done = {trial.name: trial for trial in trials(log, TICKS, catalogue, CLOCK)}
+    done = {trial.name: trial for trial in trials(log, columns_of(log, TICKS, catalogue), TICKS, catalogue, CLOCK)}
     spread = done["relative_spread_10s"]
     assert (spread.parity, spread.look_ahead) == (0, 0)
     assert 0.8 < spread.known / spread.rows < 1
@@ -35,7 +35,7 @@ def test_honest_features_have_the_same_bits_in_any_order_of_work(log):
 
 def test_cost_is_the_time_of_a_row_and_the_bytes_of_the_rings(log):
     catalogue = Catalogue.discover().subset(["relative_spread_10s", "relative_spread_5m"])
-    short, long = trials(log, TICKS, catalogue, CLOCK)
+    short, long = trials(log, columns_of(log, TICKS, catalogue), TICKS, catalogue, CLOCK)
     # The clock moves 1 ms a look: function, two tiles; for 50 instruments.
     assert short.row_microseconds == pytest.approx(3 * 1000 / 50)
     # spread_sum and quote_count, 300 s instead of 10 s of 8 bytes each.

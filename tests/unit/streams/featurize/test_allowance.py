@@ -17,8 +17,9 @@ SPAN_NS = span_ns(Settings().rules)
 
 
 class Engine:
-    def __init__(self, closed_ns=None):
+    def __init__(self, closed_ns=None, complete_ns=None):
         self.closed_ns = closed_ns
+        self.complete_ns = complete_ns
         self.until_ns = None
         self.announced = []
 
@@ -72,6 +73,14 @@ def test_the_span_counts_from_what_was_written_before_the_look(monkeypatch):
     world.before_reading = lambda: setattr(world.engines[0], "closed_ns", 5_000)
     world.look()
     assert world.engines[0].until_ns == 100 + SPAN_NS
+
+
+def test_what_was_complete_before_the_look_may_be_closed_however_long_the_silence_in_it(monkeypatch):
+    year_ns = 365 * 86_400 * 10**9
+    world = World(monkeypatch, p0=Engine(100, complete_ns=year_ns))
+    world.before_reading = lambda: setattr(world.engines[0], "complete_ns", 2 * year_ns)
+    world.look()
+    assert world.engines[0].until_ns == year_ns
 
 
 def test_engines_wait_at_the_border_of_a_proposal_until_it_is_decided(monkeypatch):
