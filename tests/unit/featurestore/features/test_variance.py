@@ -18,69 +18,73 @@ def returns(seed=1, count=HOUR, jump=0.0):
     return found
 
 
-def rolled(values, count):
-    """Return the last `count` values of each place, the first ones wrapped: a window with its past."""
-    return pd.DataFrame({lag: np.roll(values, lag) for lag in range(count)})
+MINUTES = 60
 
 
-@pytest.fixture
-def made(quantities, minutes):
-    """Return minute tiles of a derived tile for returns whose past is their own end."""
-
-    def series(name, values, length):
-        past = np.concatenate([values[-length:], values])
-        return minutes(quantities.series(name, past)[length:])
-
-    return series
+def sizes_in_a_row(values, count):
+    """Return the sizes of each `count` returns in a row of the window, [n - count + 1, count]."""
+    return np.lib.stride_tricks.sliding_window_view(np.abs(values), count)
 
 
-def test_median_and_minimum_variance_are_what_pandas_says(quantities, made):
-    path = returns()
-    sizes = rolled(np.abs(path), 3)
-    median = math.pi / (6 - 4 * math.sqrt(3) + math.pi) * (sizes.median(axis=1) ** 2).sum()
-    minimum = math.pi / (math.pi - 2) * (sizes[[0, 1]].min(axis=1) ** 2).sum()
-    assert quantities.feature("median_variance_1h", made("squared_median", path, 3)) == pytest.approx(median)
-    assert quantities.feature("minimum_variance_1h", made("squared_minimum", path, 3)) == pytest.approx(minimum)
+def test_measures_without_jumps_are_those_of_their_papers(quantities):
+    path = returns(count=MINUTES)
+    pairs, triples = sizes_in_a_row(path, 2), sizes_in_a_row(path, 3)
+    bipower = math.pi / 2 * 60 / 59 * pairs.prod(1).sum()
+    median = math.pi / (6 - 4 * math.sqrt(3) + math.pi) * 60 / 58 * (np.median(triples, 1) ** 2).sum()
+    minimum = math.pi / (math.pi - 2) * 60 / 59 * (pairs.min(1) ** 2).sum()
+    assert quantities.feature("bipower_variation_1h", path) == pytest.approx(bipower)
+    assert quantities.feature("jump_variance_1h", path) == pytest.approx(max((path**2).sum() - bipower, 0))
+    assert quantities.feature("median_variance_1h", path) == pytest.approx(median)
+    assert quantities.feature("minimum_variance_1h", path) == pytest.approx(minimum)
 
 
-def test_median_and_minimum_variance_do_not_see_one_jump(quantities, made):
-    calm = np.random.default_rng(7).normal(0, 1e-4, HOUR)
+WITHOUT_JUMPS = ("bipower_variation_1h", "median_variance_1h", "minimum_variance_1h")
+
+
+def test_they_find_the_variance_whether_there_is_a_jump_or_not(quantities):
+    draw = np.random.default_rng(7)
+    calm = draw.normal(0, 1e-3, (300, MINUTES))
     jumped = calm.copy()
-    jumped[1800] += 0.02
-    for name, tile in (("median_variance_1h", "squared_median"), ("minimum_variance_1h", "squared_minimum")):
-        before, after = (quantities.feature(name, made(tile, path, 3)) for path in (calm, jumped))
-        assert after == pytest.approx(before, rel=0.02)
-        assert before == pytest.approx((calm**2).sum(), rel=0.1)
+    jumped[:, 30] += 0.02
+    for name in WITHOUT_JUMPS:
+        before, after = (np.mean([quantities.feature(name, path) for path in paths]) for paths in (calm, jumped))
+        assert before == pytest.approx(MINUTES * 1e-6, rel=0.05)
+        assert after == pytest.approx(before, rel=0.9 if name == "bipower_variation_1h" else 0.1)
 
 
-def jump_inputs(path, made, minutes):
-    return (
-        minutes(path**2),
-        made("bipower_product", path, 3),
-        made("tripower_product", path, 3),
-        minutes(np.ones(len(path))),
-    )
-
-
-def test_the_jump_statistic_is_that_of_huang_and_tauchen(quantities, made, minutes):
-    path = returns(jump=0.003)
-    sizes = rolled(np.abs(path), 3).to_numpy()
+def test_the_jump_statistic_is_that_of_huang_and_tauchen(quantities):
+    path = returns(count=MINUTES, jump=0.001)
     mu = 2 ** (2 / 3) * gamma(7 / 6) / gamma(1 / 2)
-    total, smooth = (path**2).sum(), math.pi / 2 * (sizes[:, 0] * sizes[:, 1]).sum()
-    quarticity = HOUR * mu**-3 * (np.prod(sizes, axis=1) ** (4 / 3)).sum()
-    deviation = math.sqrt((math.pi**2 / 4 + math.pi - 5) / HOUR * max(1, quarticity / smooth**2))
-    found = quantities.feature("jump_statistic_1h", *jump_inputs(path, made, minutes))
-    assert found == pytest.approx((1 - smooth / total) / deviation)
+    total, smooth = (path**2).sum(), math.pi / 2 * 60 / 59 * sizes_in_a_row(path, 2).prod(1).sum()
+    quarticity = 60 * 60 / 58 * mu**-3 * (sizes_in_a_row(path, 3).prod(1) ** (4 / 3)).sum()
+    deviation = math.sqrt((math.pi**2 / 4 + math.pi - 5) / 60 * max(1, quarticity / smooth**2))
+    assert quantities.feature("jump_statistic_1h", path) == pytest.approx((1 - smooth / total) / deviation)
 
 
-def test_a_jump_is_flagged_and_a_diffusion_is_not(quantities, made, minutes):
+def rounded_walk(draw, tick=5e-5, seconds=HOUR):
+    """Return minutes of an hour of a price without jumps whose ticks are half a basis point: it mostly stands."""
+    prices = np.round(np.cumsum(draw.normal(0, 1.25e-5, seconds + 1)) / tick) * tick
+    assert (np.diff(prices) == 0).mean() > 0.7
+    return np.diff(prices[::60])
+
+
+def test_ticks_are_no_jumps(quantities):
     draw = np.random.default_rng(5)
-    found = []
-    for jump in (0.0, 0.002):
-        path = draw.normal(0, 1e-4, HOUR)
-        path[1000] += jump
-        found.append(quantities.feature("jump_flag_1h", *jump_inputs(path, made, minutes)))
-    assert found == [0, 1]
+    hours = [rounded_walk(draw) for _ in range(100)]
+    assert np.nanmean([quantities.feature("jump_flag_1h", path) for path in hours]) <= 0.04
+    truth = HOUR * 1.25e-5**2
+    for name in WITHOUT_JUMPS:
+        assert np.nanmean([quantities.feature(name, path) for path in hours]) == pytest.approx(truth, rel=0.15)
+    for path in hours:
+        path[30] += 0.002
+    assert np.nanmean([quantities.feature("jump_flag_1h", path) for path in hours]) == 1
+
+
+def test_where_the_price_stands_products_are_not_known(quantities):
+    path = np.random.default_rng(6).normal(0, 1e-4, MINUTES)
+    path[::4] = 0
+    for name in (*WITHOUT_JUMPS, "jump_variance_1h", "jump_statistic_1h", "jump_flag_1h"):
+        assert np.isnan(quantities.feature(name, path))
 
 
 def test_measurement_error_is_root_quarticity_times_variance(quantities, minutes):
@@ -121,7 +125,7 @@ def test_the_signature_ratio_holds_seconds_against_five_minutes(quantities, minu
     index = pd.date_range("2024-01-01", periods=HOUR, freq="s")
     path = pd.Series(np.diff(np.cumsum(draw.normal(0, 1e-4, HOUR + 1)) + draw.normal(0, 1e-4, HOUR + 1)), index)
     expected = (path**2).sum() / (path.resample("5min").sum() ** 2).sum()
-    found = quantities.feature("signature_ratio_1h", minutes(path**2), minutes(path))
+    found = quantities.feature("signature_ratio_1d", minutes(path**2), minutes(path))
     assert found == pytest.approx(expected)
     assert found > 2
 
@@ -132,8 +136,15 @@ def test_the_variance_ratio_is_that_of_arch(quantities, window, count):
     path[1:] += 0.3 * path[:-1]
     prices = np.concatenate([[0.0], np.cumsum(path)])
     expected = VarianceRatio(prices, lags=5, trend="c", debiased=False, robust=False, overlap=False).vr
+    expected *= (count - 1) / (count - 5)
     assert quantities.feature(f"variance_ratio_{window}", path) == pytest.approx(expected)
     assert abs(expected - 1) > 0.1
+
+
+def test_the_variance_ratio_of_a_random_walk_is_one_in_short_windows(quantities):
+    draw = np.random.default_rng(12)
+    found = [quantities.feature("variance_ratio_1h", draw.normal(0, 1e-4, 60)) for _ in range(4000)]
+    assert np.mean(found) == pytest.approx(1, abs=0.025)
 
 
 def bars(seed=2, count=60, steps=200):
@@ -143,21 +154,29 @@ def bars(seed=2, count=60, steps=200):
 
 
 def ranged(frame):
-    return [frame[name] for name in ("open", "high", "low", "close")] + [np.ones(len(frame))]
+    """Return first, highest, lowest, latest price and number of trades of each bar, many where there are any."""
+    *prices, close = (frame[name] for name in ("open", "high", "low", "close"))
+    return [*prices, close.ffill(), np.where(np.isnan(close), 0, 60.0)]
+
+
+def opened_before(frame):
+    """Return log high, low and close of bars over the last price before each."""
+    before = frame["close"].ffill().shift().fillna(frame["open"])
+    high, low = np.fmax(frame["high"], before), np.fmin(frame["low"], before)
+    return [np.log(each / before).fillna(0) for each in (high, low, frame["close"].ffill())]
 
 
 def test_rogers_and_satchell_adds_over_bars_and_leaves_silent_ones_out(quantities):
     frame = bars()
     frame.iloc[7:9] = np.nan
-    high, low, close = (np.log(frame[name] / frame["open"]) for name in ("high", "low", "close"))
+    high, low, close = opened_before(frame)
     expected = (high * (high - close) + low * (low - close)).sum()
     assert quantities.feature("rogers_satchell_variance_1h", *ranged(frame)) == pytest.approx(expected)
 
 
 def test_rogers_and_satchell_finds_the_variance_of_a_path_with_drift(quantities):
     draw = np.random.default_rng(6)
-    path = np.cumsum(draw.normal(2e-5, 1e-4, (60, 4000)), axis=1)
-    path = np.exp(np.concatenate([np.zeros((60, 1)), path], axis=1))
+    path = np.exp(np.cumsum(draw.normal(2e-5, 1e-4, 60 * 4000))).reshape(60, 4000)
     frame = pd.DataFrame({"open": path[:, 0], "high": path.max(1), "low": path.min(1), "close": path[:, -1]})
     found = quantities.feature("rogers_satchell_variance_1h", *ranged(frame))
     assert found == pytest.approx(60 * 4000 * 1e-8, rel=0.15)
@@ -165,13 +184,30 @@ def test_rogers_and_satchell_finds_the_variance_of_a_path_with_drift(quantities)
 
 def test_yang_and_zhang_is_what_pandas_says(quantities):
     frame = bars(count=168, steps=60)
-    gaps, changes = np.log(frame["open"] / frame["close"].shift()), np.log(frame["close"] / frame["open"])
-    high, low = np.log(frame["high"] / frame["open"]), np.log(frame["low"] / frame["open"])
+    high, low, changes = opened_before(frame)
     n = len(frame)
     k = 0.34 / (1.34 + (n + 1) / (n - 1))
     inside = (high * (high - changes) + low * (low - changes)).mean()
-    expected = n * (gaps.var() + k * changes.var() + (1 - k) * inside)
+    expected = n * (k * changes.var() + (1 - k) * inside)
     assert quantities.feature("yang_zhang_variance_7d", *ranged(frame)) == pytest.approx(expected)
+
+
+def traded(draw, per_bar, count, steps=60):
+    """Return bars of a price of known variance (1e-8 a step) that is seen `per_bar` times a bar in the mean."""
+    prices = 100 * np.exp(np.cumsum(draw.normal(0, 1e-4, (count, steps)))).reshape(count, steps)
+    seen = np.where(draw.uniform(size=prices.shape) < per_bar / steps, prices, np.nan)
+    frame = pd.DataFrame(seen)
+    columns = {"open": frame.bfill(axis=1)[0], "high": frame.max(axis=1), "low": frame.min(axis=1)}
+    return [*columns.values(), frame.ffill(axis=1)[steps - 1].ffill().bfill(), frame.notna().sum(axis=1)]
+
+
+@pytest.mark.parametrize(("name", "count"), [("rogers_satchell_variance_1h", 60), ("yang_zhang_variance_7d", 168)])
+def test_ranges_measure_the_price_and_not_how_often_it_trades(quantities, name, count):
+    draw = np.random.default_rng(13)
+    for per_bar, least in ((60, 0.7), (30, 0.6)):
+        found = np.mean([quantities.feature(name, *traded(draw, per_bar, count)) for _ in range(10)])
+        assert least < found / (count * 60 * 1e-8) < 1.1
+    assert np.isnan(quantities.feature(name, *traded(draw, 3, count)))
 
 
 @pytest.mark.parametrize("name", ["rogers_satchell_variance_1h", "yang_zhang_variance_7d"])
@@ -200,9 +236,9 @@ def test_the_seasonal_factor_finds_time_of_day_and_weekday(quantities):
 
 def test_a_deseasonalised_hour_of_a_plain_season_is_the_mean_hour(quantities):
     hours, _ = week()
-    assert quantities.feature("deseasonalised_variance_7d", hours) == pytest.approx(hours.mean())
-    hours[-1] *= 3
-    factor = hours.reshape(7, 24)[:, -1].mean() / hours.mean()
+    assert quantities.feature("deseasonalised_variance_7d", hours) == pytest.approx(hours[:-1].mean())
+    hours[-1] *= 3  # what it is held against does not grow with it
+    factor = hours.reshape(7, 24)[:-1, -1].mean() / hours[:-1].mean()
     assert quantities.feature("deseasonalised_variance_7d", hours) == pytest.approx(hours[-1] / factor)
 
 
