@@ -81,12 +81,9 @@ class Checks:
         """Check that a feature of records says something: it is not one number whatever its inputs are."""
         if not isinstance(spec, FeatureSpec) or not spec.records:
             return
-        windows = self.windows(spec, "busy")
-        given = [
-            each if name == BORDER_S else waves(each.shape, place)
-            for place, (name, each) in enumerate(zip(spec.inputs, windows, strict=True))
-        ]
-        found = np.concatenate([_call(spec, given), *(self.results(spec, scenario) for scenario in SCENARIOS)])
+        given = zip(spec.inputs, self.windows(spec, "busy"), strict=True)
+        varied = [each if name == BORDER_S else waves(each.shape, place) for place, (name, each) in enumerate(given)]
+        found = np.concatenate([_call(spec, varied), *(self.results(spec, scenario) for scenario in SCENARIOS)])
         values = np.unique(found[np.isfinite(found)])
         if len(values) == 1:
             raise _error(spec, f"{values[0]} on all windows, whatever is in them: is a window of one tile too short?")

@@ -100,7 +100,7 @@ def _column(record: type[Event], name: str, place: NDArray[np.float64]) -> NDArr
 def waves(shape: tuple[int, ...], number: int) -> Array:
     """Return one of many inputs (instruments, borders, T) that has nothing in common with others, with one jump."""
     place = np.arange(np.prod(shape)).reshape(shape) * (1 + 0.1 * number)
-    found = 2.0 + 0.5 * np.sin(2.399963 * place) + 1.2 * np.sin(0.1 * place)
+    found: Array = 2.0 + 0.5 * np.sin(1.7 * place) + 1.2 * np.sin(0.1 * place)
     found[-1, -1, shape[-1] // 2] *= 50
     return found
 
@@ -125,6 +125,7 @@ class Sample:
         self.specs = series
         self.rules = rules
         self.series = cache(self._series)
+        self.events = cache(events_of)
 
     def windows(self, names: tuple[str, ...], length: int, scenario: str) -> list[Array]:
         """Return the last windows of each series, [instruments, borders, length]."""
@@ -151,7 +152,7 @@ class Sample:
 
     def _tiles(self, spec: TileSpec, scenario: str, start: int) -> Array:
         offsets = np.concatenate([[0], np.cumsum(SCENARIOS[scenario])]).astype(np.int64)
-        columns = events_of(EVENTS[spec.record], int(offsets[-1]), 1000 * start)
+        columns = self.events(EVENTS[spec.record], int(offsets[-1]), 1000 * start)
         return carried(spec.evaluate(columns, offsets), spec.carry_ns // self.rules.tile_interval_ns)
 
 

@@ -7,7 +7,7 @@ DOLLARS = ("USD", "USDT", "USDC", "FDUSD", "BUSD", "TUSD", "DAI")
 
 def in_dollars(instrument_id):
     """Whether each instrument, written as venue:BASE-QUOTE with more behind it, is quoted in one of the dollars."""
-    found = False
+    found = np.strings.endswith(instrument_id, "-USD")
     for quote in DOLLARS:
         ends = np.strings.endswith(instrument_id, f"-{quote}")
         found = found | ends | (np.strings.find(instrument_id, f"-{quote}-") >= 0)

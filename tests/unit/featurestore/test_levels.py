@@ -110,7 +110,7 @@ BROKEN = {
     FIELD.format(result="np.nan_to_num(bid_sizes, copy=False).sum(-1)"): "changes its input 'bid_sizes'",
     FIELD.format(result="bid_sizes[..., 0] - np.nanmean(bid_sizes)"): "without the events after it",
     FIELD.format(result="np.nan_to_num(bid_sizes) / 3 @ np.linspace(0, 1, 10)"): "other bits",
-    FIELD.format(result="bid_sizes"): "shape (159, 10) from inputs (159, 10): expected (159,), the last axis reduced",
+    FIELD.format(result="bid_sizes"): "shape (1690, 10) from inputs (1690, 10): expected (1690,)",
     FIELD.replace("bid_sizes", "bid_size").format(
         result="bid_size"
     ): "Depth has no field 'bid_size'; it has bid_prices",
