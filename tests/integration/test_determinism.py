@@ -26,27 +26,42 @@ ROWS_ONLY = ("ingest", "featurize")
 START_NS = 1_767_225_600_000_000_000
 
 
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory, captures):
-    """A broker whose raw topics hold the real captures: three instruments, two runs 15 months apart."""
-    folder = tmp_path_factory.mktemp("recorded")
-    with private_stack(folder, ("kafka",)) as stack:
-        settings = settings_for(stack, folder)
-        fill(settings, find_captures([captures / "ticks_binance_hftbacktest"]).messages())
-        yield settings, rows_hash(backfill_topics(settings))
+TICKS = "ticks_binance_hftbacktest"
+OPENINGS = ("btcusdt_20230404.dat.gz", "btcusdt_20240718.gz", "ethusdt_20240718.gz")
+"""The first minutes of the captures: two runs, 15 months apart."""
 
 
-def test_the_recorded_captures_give_the_rows_of_the_backfill(recorded, tmp_path):
-    """1, 2 and 3 workers of each stage; micro-batches of 1, 64 and 5,000 events."""
-    settings, expected = recorded
-    found = {}
-    for workers, batch in ((1, 5_000), (2, 64), (3, 1)):
-        varied = replace(settings, workers=workers, batch_events=batch, state_dir=tmp_path / f"{workers}-{batch}")
+@pytest.fixture
+def broker(tmp_path):
+    """A broker of the test's own."""
+    with private_stack(tmp_path / "broker", ("kafka",)) as stack:
+        yield settings_for(stack, tmp_path)
+
+
+def recorded(settings, captures, variants):
+    """Fill the raw topics, and return the hash of the backfill's rows and those of each (workers, batch)."""
+    fill(settings, find_captures(captures).messages())
+    expected, found = rows_hash(backfill_topics(settings)), {}
+    for workers, batch in variants:
+        folder = settings.state_dir / f"{workers}-{batch}"
+        varied = replace(settings, workers=workers, batch_events=batch, state_dir=folder)
         reset(varied)
         with pipeline(varied, ROWS_ONLY) as live:
-            live.wait_until_done(seconds=180)
+            live.wait_until_done(seconds=240)
         found[workers, batch] = rows_hash(first_rows(varied))
-    assert found == dict.fromkeys(found, expected)
+    return expected, found
+
+
+def test_the_recorded_captures_give_the_rows_of_the_backfill(broker, captures):
+    expected, found = recorded(broker, [captures / TICKS], [(1, 5_000)])
+    assert found == {(1, 5_000): expected}
+
+
+def test_workers_and_sizes_of_batches_change_no_row_of_the_recorded_captures(broker, captures):
+    """2 and 3 workers of each stage; micro-batches of 64 events and of 1."""
+    files = [captures / TICKS / "usdm" / name for name in OPENINGS]
+    expected, found = recorded(broker, files, [(2, 64), (3, 1)])
+    assert found == {(2, 64): expected, (3, 1): expected}
 
 
 @pytest.fixture(scope="module")
