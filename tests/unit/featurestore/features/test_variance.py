@@ -54,7 +54,7 @@ def test_they_find_the_variance_whether_there_is_a_jump_or_not(quantities):
 
 def test_the_jump_statistic_is_that_of_huang_and_tauchen(quantities):
     path = returns(count=MINUTES, jump=0.001)
-    path[:20] *= 5  # a third of the hour is wild, so that the quarticity counts
+    path[:8] *= 20  # eight wild minutes, so that the quarticity counts
     mu = 2 ** (2 / 3) * gamma(7 / 6) / gamma(1 / 2)
     total, smooth = (path**2).sum(), math.pi / 2 * 60 / 59 * sizes_in_a_row(path, 2).prod(1).sum()
     quarticity = 60 * 60 / 58 * mu**-3 * (sizes_in_a_row(path, 3).prod(1) ** (4 / 3)).sum()
