@@ -61,7 +61,7 @@ class Settings:
         -1, "index", "Which of its stage's workers this process is: its static membership; -1: none", "-1..63"
     )
     batch_events: int = _setting(500, "events", "Events in a micro-batch before it is sent", "1..10000")
-    batch_ms: float = _setting(20.0, "ms", "Time after which an unfilled micro-batch is sent", "0..60000")
+    batch_ms: float = _setting(200.0, "ms", "Time after which an unfilled micro-batch is sent", "0..60000")
     heartbeat_writer: str = _setting(
         "ingest",
         "",

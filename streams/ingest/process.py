@@ -41,8 +41,8 @@ _WAIT_SECONDS = 0.004
 """How long to gather frames: a heartbeat that completes a row waits for it, on its way out and back."""
 _MANY_FRAMES = 1_000
 """Where more than so many frames of a raw partition are waiting, ingest is catching up with it."""
-_CATCHING_UP = 10
-"""So many times as long are frames gathered then, and may a micro-batch stay unfilled and progress unsaid."""
+_CATCHING_UP_SECONDS = 0.2
+"""So long are frames gathered then, and so much longer may a micro-batch stay unfilled and progress unsaid."""
 _OUTPUT_LIMIT = 20_000
 """Outputs under way before reading waits for Kafka."""
 _REREADS_BEFORE_A_HOLE = 3
@@ -114,13 +114,13 @@ class Ingest:
 
     def step(self) -> None:
         """Read and process one batch of frames."""
-        wait = _CATCHING_UP * self._batch_seconds if self._behind else min(_WAIT_SECONDS, self._batch_seconds)
+        wait = _CATCHING_UP_SECONDS if self._behind else min(_WAIT_SECONDS, self._batch_seconds)
         self._take_all(self._consumer.consume(_FRAMES_AT_ONCE, timeout=wait))
         self._reread.clear()
         now = self._stepped_at = time.monotonic()
         # Where more is waiting to be read, what fills the micro-batches is already there.
         self._behind = {place for place in self._normalisers if self._lag(place) > _MANY_FRAMES}
-        patience = _CATCHING_UP * self._batch_seconds if self._behind else 0.0
+        patience = _CATCHING_UP_SECONDS if self._behind else 0.0
         self._send(everything=now >= self._flush_at + patience)
         if self._live:
             self._beat(time.time_ns())
