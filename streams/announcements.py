@@ -29,7 +29,8 @@ WITHDRAWN = b"feature-set-withdrawn"
 SPAN_ROWS = 120
 """Row borders that a worker may close between two looks at `ops.model`."""
 _ATTEMPTS = 5
-_LAST_PARTS = 64
+_LAST_ROWS = 64
+_LAST_PARTS = 256
 _LAST_EVENTS = 2_000
 """Records of a partition in which the last progress is looked for: it comes at each row border."""
 
@@ -46,11 +47,12 @@ class AnnouncementLog:
         self.announced: list[Announcement] = []
         self.proposals: list[Announcement] = []
         """Neither confirmed nor withdrawn."""
+        self._decided: list[Announcement] = []
         for message in messages:
             self.add(message)
 
     def add(self, message: Message) -> Announcement | None:
-        """Take one record; return the set that it announces for good."""
+        """Take one record; return the set that it announces for good. Of two decisions the first counts."""
         if message.value is None or message.key not in {ANNOUNCED, PROPOSED, WITHDRAWN}:
             return None
         announcement = decode_json(message.value, Announcement)
@@ -58,6 +60,9 @@ class AnnouncementLog:
             self.proposals.append(announcement)
             return None
         self.proposals = [other for other in self.proposals if other != announcement]
+        if announcement in self._decided:
+            return None
+        self._decided.append(announcement)
         if message.key == WITHDRAWN:
             return None
         self.announced.append(announcement)
@@ -100,7 +105,13 @@ def announce(settings: Settings, catalogue: Catalogue) -> Announcement:
         border_ns = _border_ns(settings, ahead_ns=2 ** (attempt + 1) * span_ns(settings.rules))
         proposal = Announcement(border_ns=border_ns, feature_set_id=catalogue.feature_set_id, features=features)
         _send(outbox, PROPOSED, proposal)
-        if _decide(settings, outbox, proposal):
+        try:
+            confirmed = _decide(settings, outbox, proposal)
+        except BaseException:
+            # Workers wait at its border until somebody decides.
+            _send(outbox, WITHDRAWN, proposal)
+            raise
+        if confirmed:
             return proposal
     raise StateError("rows are written faster than a feature set can begin: wait until the workers caught up")
 
@@ -109,7 +120,8 @@ def _decide(settings: Settings, outbox: Outbox, proposal: Announcement) -> bool:
     """Confirm a proposal that no worker can have passed, or withdraw it."""
     confirmed = reached_ns(settings) + span_ns(settings.rules) < proposal.border_ns
     _send(outbox, ANNOUNCED if confirmed else WITHDRAWN, proposal)
-    return confirmed
+    # Another who announces at the same moment may have decided before us.
+    return proposal in AnnouncementLog(read_topic(settings, OPS_MODEL)).announced
 
 
 def _send(outbox: Outbox, key: bytes, announcement: Announcement) -> None:
@@ -125,7 +137,7 @@ def _border_ns(settings: Settings, ahead_ns: int) -> int:
 
 def reached_ns(settings: Settings) -> int:
     """Return the greatest time that progress, rows or market parts have reached, 0 where there are none."""
-    rows = (int(message.headers["row_time_ns"]) for message in read_topic(settings, FEATURE_ROW, last=1))
+    rows = (int(message.headers["row_time_ns"]) for message in read_topic(settings, FEATURE_ROW, last=_LAST_ROWS))
     # Partitions without instruments write no rows, but each writes its part, or that it has none, to all.
     parts = (
         decode_json(message.value, MarketPart).to_ns
@@ -136,15 +148,16 @@ def reached_ns(settings: Settings) -> int:
 
 
 def _watermarks_ns(settings: Settings) -> list[int]:
-    """Return the last watermark told in each partition of the exchange's events.
+    """Return the watermarks told of late in the exchange's events.
 
     What is complete for a worker needs all raw partitions, so it is at most the last that any of them told.
     """
-    last: dict[int, int] = {}
-    for message in read_topic(settings, EXCHANGE_EVENT, last=_LAST_EVENTS):
-        if Progress.header in message.headers:
-            last[message.partition] = Progress.decode(message.headers[Progress.header]).watermark_ns
-    return list(last.values())
+    # An ingest that was started again tells some of its progress anew: the greatest counts, not the last.
+    return [
+        Progress.decode(message.headers[Progress.header]).watermark_ns
+        for message in read_topic(settings, EXCHANGE_EVENT, last=_LAST_EVENTS)
+        if Progress.header in message.headers
+    ]
 
 
 def unannounced(catalogue: Catalogue, known: AnnouncementLog) -> list[str]:

@@ -21,6 +21,8 @@ class Follower:
     def __init__(self, settings: Settings, topic: str) -> None:
         self._place = TopicPartition(topic, 0)
         self._next = 0
+        self._read: list[Message] = []
+        """Read and not returned yet: a look that fails loses none."""
         self._consumer = consumer(settings, "foreshock-follower")
         self._consumer.assign([TopicPartition(topic, 0, 0)])
 
@@ -32,15 +34,15 @@ class Follower:
         give_up = time.monotonic() + deadline_seconds
         low, end = self._consumer.get_watermark_offsets(self._place, timeout=deadline_seconds)
         self._next = max(self._next, low)
-        messages: list[Message] = []
         while self._next < end:
+            if time.monotonic() > give_up:
+                raise StateError(f"{self._place.topic}: nothing came for {deadline_seconds:g} s; is the broker up?")
             for found in self._consumer.consume(_BATCH, timeout=_CONSUME_SECONDS):
                 if found.error() is None:
                     message = to_message(found)
-                    messages.append(message)
+                    self._read.append(message)
                     self._next = message.offset + 1
-            if time.monotonic() > give_up:
-                raise StateError(f"{self._place.topic}: nothing came for {deadline_seconds:g} s; is the broker up?")
+        messages, self._read = self._read, []
         return messages
 
     def close(self) -> None:

@@ -250,8 +250,8 @@ def read_topic(
 def _read_until(reader: Consumer, topic: str, ends: dict[int, int], deadline_seconds: float) -> Iterator[Message]:
     give_up = time.monotonic() + deadline_seconds
     while ends:
-        for message in reader.consume(_BATCH, timeout=0.2):
-            give_up = time.monotonic() + deadline_seconds
+        messages = reader.consume(_BATCH, timeout=0.2)
+        for message in messages:
             partition, error = _number(message.partition()), message.error()
             if error is None:
                 if partition in ends and _number(message.offset()) < ends[partition]:
@@ -262,7 +262,10 @@ def _read_until(reader: Consumer, topic: str, ends: dict[int, int], deadline_sec
                 ends.pop(partition, None)
             elif not error.retriable():
                 raise StateError(f"{topic}[{partition}]: cannot be read: {error.str()}")
-        if time.monotonic() > give_up:
+        if messages:
+            # What the caller does with a record is no silence of the broker.
+            give_up = time.monotonic() + deadline_seconds
+        elif time.monotonic() > give_up:
             raise StateError(f"{topic}: nothing came for {deadline_seconds:g} s; is the broker up?")
 
 

@@ -20,7 +20,7 @@ _SEED = 7
 def canonical_log(rules: Rules, paths: Sequence[Path], seconds: int) -> tuple[str, list[CanonicalMessage]]:
     """Return what the data is, and the canonical log of its first `seconds`.
 
-    Without paths it is the built-in market, which has every record type that the stages read.
+    Without paths it is the built-in market: trades, quotes, mark prices and funding, flows and posts.
     Raises ForeshockError where a capture cannot be read or holds nothing.
     """
     if paths:

@@ -4,7 +4,8 @@ import keyword
 import re
 from pathlib import Path
 
-from featurestore.catalogue import FEATURES
+from featurestore.catalogue import FEATURES, declarations_in
+from featurestore.specs import window_ns_of
 from schemas import EVENTS
 from schemas.errors import FeatureError
 
@@ -50,6 +51,12 @@ def new_file(name: str, record: str, window: str, folder: Path = FEATURES) -> Pa
         raise FeatureError(f"{name!r}: expected a name in small letters, digits and _, such as order_flow_imbalance")
     if record not in _NUMBERS:
         raise FeatureError(f"--record {record!r}: expected one of {', '.join(_NUMBERS)}")
+    window_ns_of(window)
+    for declaration in declarations_in([folder]):
+        if declaration.name in (name, f"{name}_sum"):
+            raise FeatureError(
+                f"{declaration.path.name} has a {declaration.kind} {declaration.name!r}: choose another name"
+            )
     path = folder / f"{name}.py"
     if path.exists():
         raise FeatureError(f"{path.name} is there already: choose another name, or edit it")

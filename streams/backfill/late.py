@@ -138,10 +138,13 @@ def _batch(record: str, events: Sequence[LateEvent]) -> pa.RecordBatch:
 
 
 def late_events(settings: Settings, log: LateLog) -> None:
-    """Take the late events from their topic."""
+    """Take the late events from their topic; of what ingest told twice the first counts."""
+    first: dict[tuple[str, int, int, int], LateEvent] = {}
     for message in read_topic(settings, LATE_EVENT):
         if message.value is not None:
-            log.events.append(decode_json(message.value, LateEvent))
+            event = decode_json(message.value, LateEvent)
+            first.setdefault((event.raw_topic, event.raw_partition, event.raw_offset, event.raw_index), event)
+    log.events += first.values()
 
 
 def measured(

@@ -64,13 +64,21 @@ def plot_lateness(report: LateReport, path: Path) -> None:
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.add_subplot()
     seconds = EDGES_NS / SECOND_NS
+    some = any(any(each.late) for each in report.lateness.values())
     for name, each in report.lateness.items():
         share = np.array(each.late) / each.events
         count = f"{each.events:,} events" if any(each.late) else f"{each.events:,} events, none late"
         axes.step(seconds, np.where(share > 0, share, np.nan), where="post", label=f"{name} ({count})")
     setting = report.allowed_lateness_seconds
     axes.axvline(setting, color="black", linestyle="--", linewidth=1, label=f"setting: {setting:g} s")
-    axes.set(xscale="log", yscale="log", xlabel="allowed lateness, seconds", ylabel="share of events that are late")
+    if not some:
+        axes.text(0.5, 0.5, "none late at any setting", transform=axes.transAxes, ha="center")
+    axes.set(
+        xscale="log",
+        yscale="log" if some else "linear",
+        xlabel="allowed lateness, seconds",
+        ylabel="share of events that are late",
+    )
     axes.set_title("Late events by allowed lateness; a line ends where none is late")
     axes.grid(visible=True, which="major", alpha=0.3)
     axes.legend(fontsize="small")

@@ -144,6 +144,9 @@ def _tried(settings: Settings, catalogue: Catalogue, data: list[Path], seconds: 
 
         plot_features(catalogue.features, columns, plot, source=source)
         typer.echo(f"picture in {plot}")
+    unknown = [trial.name for trial in done if not trial.known]
+    if unknown:
+        typer.echo(f"never known on this data, so not tried on it: {', '.join(unknown)}; give other --data", err=True)
     problems = []
     for trial in done:
         if trial.parity:

@@ -1,5 +1,6 @@
 """`foreshock parity`: rows recomputed from the canonical log and compared."""
 
+from itertools import islice
 from typing import Annotated
 
 import typer
@@ -32,7 +33,7 @@ def parity(
     checked = sum(tally.checked for tally in account.tallies.values())
     if account.mismatches:
         table = Table("partition", "row time, ns", "offset", "reason", "values", "instruments", "columns")
-        for each in account.mismatches[:20]:
+        for each in islice(account.mismatches, 20):
             place = (str(each.partition), str(each.row_time_ns), str(each.offset))
             table.add_row(*place, each.reason, str(each.values), ", ".join(each.instruments), ", ".join(each.columns))
         Console().print(table)

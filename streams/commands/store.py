@@ -39,6 +39,9 @@ def show() -> None:
         if there is not None:
             counts = (there.count(), len(there.file_uris()), there.version(), len(there.schema().fields))
             table.add_row(spec.name, *(f"{count:,}" for count in counts), spec.meaning)
+    if not table.row_count:
+        typer.echo(f"{opened.url}: nothing stored yet; `foreshock store` writes it (FORESHOCK_STORE_URL says where)")
+        return
     Console().print(table)
 
 

@@ -76,7 +76,8 @@ class Allowance:
         for partition, (engine, until) in before.items():
             if self._engines.get(partition) is engine:
                 self._allow(partition, engine, until if wait_at is None else min(until, wait_at))
-                self._closable(partition)
+                with contextlib.suppress(FencedError):
+                    self._closable(partition)
 
     async def _written(self) -> dict[int, tuple[PartitionEngine, int]]:
         """Return the engines that have begun and how far they may go, once all that they made is acknowledged."""

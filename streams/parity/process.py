@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -47,6 +48,9 @@ class Tally(NamedTuple):
     last_ns: int = 0
 
 
+MOST_MISMATCHES = 1_000
+
+
 class Account:
     """Counts verdicts, and tells of them: as metrics, and on `ops.parity`."""
 
@@ -57,9 +61,14 @@ class Account:
         self._share = share
         self._told: dict[int, Tally] = {}
         self.tallies: dict[int, Tally] = {}
-        self.mismatches: list[Parity] = []
+        self.mismatches: deque[Parity] = deque(maxlen=MOST_MISMATCHES)
+        """The last of them; all are on the topic."""
         for partition in range(settings.partitions):
             metrics[PARITY_CHECKED].labels(str(partition))
+
+    def poll(self) -> None:
+        """Take in what Kafka acknowledged; raises DeliveryError."""
+        self._outbox.poll()
 
     def take(self, verdicts: Iterable[Verdict]) -> None:
         """Count verdicts and publish those that are mismatches."""
@@ -162,6 +171,7 @@ class ParityProcess:
                     self._take(to_message(message))
                 elif not error.retriable() and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
                     raise StateError(f"{message.topic()}: cannot be read: {error.str()}")
+            self._account.poll()
             now = time.monotonic()
             if now >= look_at:
                 look_at = now + _LOOK_SECONDS

@@ -229,7 +229,7 @@ def plain_lateness(path):
             received = max(received, int(time) * (1 if len(time) == 19 else 1_000))
             frame = json.loads(text)
             frame = frame.get("data", frame)
-            if frame.get("e") in needed:
+            if frame.get("e") in needed and frame.get("X", "MARKET") == "MARKET":
                 event = frame["T"] * 1_000_000
                 needed[frame["e"]].append(greatest - event)
                 greatest = max(greatest, min(event, received))

@@ -112,7 +112,7 @@ def test_rows_are_as_recomputed_and_an_altered_one_is_found(settings, monkeypatc
     assert len(rows) > SECONDS
     account, metrics = followed(settings, lambda account: checked(account) >= len(rows))
     assert checked(account) == len(rows)
-    assert account.mismatches == []
+    assert not account.mismatches
     assert sum(metrics.value(PARITY_CHECKED, partition=str(p)) for p in range(settings.partitions)) == len(rows)
     assert {record.kind for record in told(settings)} == {"summary"}
     assert sum({record.partition: record.checked for record in told(settings)}.values()) == len(rows)

@@ -60,12 +60,21 @@ def test_a_new_file_passes_all_checks_as_it_is(tmp_path, log):
         ("../mine", "trade", "expected a name"),
         ("mine", "trades", "--record 'trades': expected one of trade, quote"),
         ("taken", "trade", "taken.py is there already: choose another name, or edit it"),
+        ("mine", "trade:5q", "window '5q': expected a number and s, m, h or d"),
     ],
 )
 def test_what_cannot_be_a_new_file_is_said(tmp_path, name, record, problem):
     (tmp_path / "taken.py").touch()
+    record, _, window = record.partition(":")
     with pytest.raises(FeatureError, match=problem):
-        new_file(name, record, "5m", tmp_path)
+        new_file(name, record, window or "5m", tmp_path)
+
+
+def test_the_name_of_another_feature_is_not_taken_twice(tmp_path):
+    path = new_file("mine", "trade", "5m", tmp_path)
+    path.rename(tmp_path / "theirs.py")
+    with pytest.raises(FeatureError, match=r"theirs.py has a tile 'mine_sum': choose another name"):
+        new_file("mine", "quote", "5m", tmp_path)
 
 
 def test_the_picture_shows_each_feature_by_instrument(tmp_path, log):
