@@ -144,7 +144,7 @@ def reached_ns(settings: Settings) -> int:
         for message in read_topic(settings, MARKET_STATE, last=_LAST_PARTS)
         if message.value is not None
     )
-    return max(0, *rows, *parts, *_watermarks_ns(settings))
+    return max([0, *rows, *parts, *_watermarks_ns(settings)])
 
 
 def _watermarks_ns(settings: Settings) -> list[int]:
