@@ -99,21 +99,22 @@ def heartbeats_by_wall_clock(patch: MonkeyPatch) -> None:
 def progress_before_the_events_of_its_record(patch: MonkeyPatch) -> None:
     """What a raw record holds is written behind the progress that it made."""
     advance = Normaliser._advance
-    columns = ("events", "receive_times", "tile_times", "offsets", "indexes")
 
     def advanced(self: Normaliser, offset: int, before_ns: int, after_ns: int) -> None:
         buffers = [buffer for p in range(self._rules.partitions) for buffer in self._buffers[p].values()]
         own = []
         for buffer in buffers:
-            first = len(buffer.offsets) - buffer.offsets.count(offset)
-            own.append({name: getattr(buffer, name)[first:] for name in columns})
-            for name in columns:
-                del getattr(buffer, name)[first:]
+            stamped = [stamp[2] for stamp in buffer._stamps]
+            first = len(stamped) - stamped.count(offset)
+            own.append((buffer._events[first:], buffer._stamps[first:]))
+            del buffer._events[first:], buffer._stamps[first:]
+            buffer._count -= len(stamped) - first
         advance(self, offset, before_ns, after_ns)
-        for buffer, found in zip(buffers, own, strict=True):
-            for name in columns:
-                getattr(buffer, name).extend(found[name])
-        self._buffered = sum(len(buffer.events) for buffer in buffers)
+        for buffer, (events, stamps) in zip(buffers, own, strict=True):
+            buffer._events.extend(events)
+            buffer._stamps.extend(stamps)
+            buffer._count += len(events)
+        self._buffered = sum(map(len, buffers))
 
     patch.setattr(Normaliser, "_advance", advanced)
 

@@ -327,7 +327,7 @@ def test_every_feature_there_is_has_the_same_bits_in_any_block():
     assert len(found[0]) > 140
     assert all(other == found[0] for other in found)
     known = ~np.isnan(decode_rows(found[0][-1]).values[0])
-    assert known.mean() > 0.25
+    assert known.mean() > 0.2  # long windows are masked until they are filled
 
 
 def some_book(draw, at, name):
