@@ -21,7 +21,7 @@ from streams.ingest.normaliser import Normaliser
 from streams.ingest.state import NormaliserState
 from streams.settings import Settings
 from streams.sources.captures import find_captures
-from tests.unit.streams.ingest.canonical import settled
+from tests.unit.streams.ingest.canonical import content, settled
 
 PROGRAM = (
     "from streams.ingest import checkpoints, run_ingest; from streams.settings import Settings; "
@@ -86,12 +86,15 @@ class Bench:
             outputs += normaliser.flush()
         return settled((out.topic, out.partition, dict(out.headers), out.value) for out in outputs)
 
-    def found(self):
-        return settled(
+    def written(self):
+        return (
             (message.topic, message.partition, message.headers, message.value)
             for topic in EVENT_TOPICS
             for message in broker.read_topic(self.settings, topic)
         )
+
+    def found(self):
+        return settled(self.written())
 
     def wait_until_done(self, seconds=60, revive=()):
         """Wait until the checkpoints cover the raw log; `revive`: workers to start again when they end."""
@@ -125,7 +128,7 @@ class Bench:
 
     def progress(self):
         """How many progress records each raw partition has made."""
-        return {(topic, raw): len(log["progress"]) for (topic, _, raw), log in self.found().items()}
+        return {(topic, raw): len(log["progress"]) for (topic, _, raw), log in content(self.written()).items()}
 
     def stamps_are_written_once(self, topic):
         """Say whether each event of a topic was written once, not only taken in once."""

@@ -133,7 +133,7 @@ def test_rows_are_as_recomputed_and_an_altered_one_is_found(settings, monkeypatc
     assert account.mismatches[0].instruments == [instrument]
     assert account.mismatches[0].columns == [feature]
     assert metrics.value(PARITY_MISMATCH, partition=str(victim.partition), reason="repeat") == 1
-    assert [record for record in told(settings) if record.kind == "mismatch"] == account.mismatches
+    assert [record for record in told(settings) if record.kind == "mismatch"] == list(account.mismatches)
     headers = [m.headers for m in read_topic(settings, OPS_PARITY) if json.loads(m.value)["kind"] == "mismatch"]
     assert headers[0]["ce_type"] == b"foreshock.parity.v1"
 
