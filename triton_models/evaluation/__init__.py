@@ -1,0 +1,1 @@
+"""Honest evaluation: scores, tests of equal skill, panels, walk-forward; see the README."""
