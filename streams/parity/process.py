@@ -1,33 +1,30 @@
 """Parity on Kafka: reads canonical topics and rows side by side, and tells what differs."""
 
-import logging
+import math
 import os
 import signal
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
 
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from featurestore.backfill import CanonicalMessage
 from featurestore.catalogue import Catalogue
 from schemas.errors import StateError
-from schemas.forecasts import Parity, cloud_event_headers, encode_json
-from schemas.metrics import PARITY_CHECKED, PARITY_MISMATCH
 from schemas.topics import EVENT_TOPICS, FEATURE_ROW, OPS_MODEL, OPS_PARITY
 from streams.announcements import AnnouncementLog
 from streams.backfill.topics import canonical_messages
 from streams.follower import Follower
-from streams.kafka import Outbox, consumer, read_topic, require_topics, to_message
+from streams.kafka import DEADLINE_SECONDS, Outbox, consumer, read_topic, require_topics, to_message
 from streams.logs import log_to_stderr
 from streams.metrics_server import Metrics, MetricsServer
-from streams.parity.checker import Checker, Difference, Verdict, difference
+from streams.parity.account import Account, Place
+from streams.parity.checker import Checker, Verdict
 from streams.settings import Settings
 from streams.stage import Message
+from streams.watchdog import Pulse, Watchdog, exit_now
 
-LOGGER = logging.getLogger("foreshock.parity")
 NAME = "parity"
 SUMMARY_SECONDS = 30.0
 _MESSAGES_AT_ONCE = 500
@@ -38,101 +35,8 @@ _MAX_WAITING = 5_000
 """Rows not recomputed yet above which no more are read."""
 _NICENESS = 10
 """It must never take a core from a stage."""
-
-
-class Tally(NamedTuple):
-    """What one partition's rows came to."""
-
-    checked: int = 0
-    mismatched: int = 0
-    last_ns: int = 0
-
-
-MOST_MISMATCHES = 1_000
-
-
-class Account:
-    """Counts verdicts, and tells of them: as metrics, and on `ops.parity`."""
-
-    def __init__(self, settings: Settings, metrics: Metrics, outbox: Outbox, share: float) -> None:
-        self._settings = settings
-        self._metrics = metrics
-        self._outbox = outbox
-        self._share = share
-        self._told: dict[int, Tally] = {}
-        self.tallies: dict[int, Tally] = {}
-        self.mismatches: deque[Parity] = deque(maxlen=MOST_MISMATCHES)
-        """The last of them; all are on the topic."""
-        for partition in range(settings.partitions):
-            metrics[PARITY_CHECKED].labels(str(partition))
-
-    def poll(self) -> None:
-        """Take in what Kafka acknowledged; raises DeliveryError."""
-        self._outbox.poll()
-
-    def take(self, verdicts: Iterable[Verdict]) -> None:
-        """Count verdicts and publish those that are mismatches."""
-        for verdict in verdicts:
-            partition = verdict.partition
-            checked, mismatched, last_ns = self.tallies.get(partition, Tally())
-            last_ns = max(last_ns, verdict.row_time_ns)
-            self.tallies[partition] = Tally(checked + 1, mismatched + bool(verdict.reason), last_ns)
-            self._metrics[PARITY_CHECKED].labels(str(partition)).inc()
-            if verdict.reason:
-                self._metrics[PARITY_MISMATCH].labels(str(partition), verdict.reason).inc()
-                self._tell_mismatch(verdict)
-
-    def _tell_mismatch(self, verdict: Verdict) -> None:
-        found = self._difference(verdict)
-        record = Parity(
-            kind="mismatch",
-            partition=verdict.partition,
-            row_time_ns=verdict.row_time_ns,
-            share=self._share,
-            row_id=verdict.row_id,
-            offset=verdict.offset,
-            reason=verdict.reason,
-            values=found.values,
-            instruments=found.instruments,
-            columns=found.columns,
-        )
-        LOGGER.error("%s[%d]@%d: %s", FEATURE_ROW, verdict.partition, verdict.offset, verdict.reason)
-        self.mismatches.append(record)
-        self._send(record, f"{verdict.row_id}/{verdict.offset}")
-
-    def _difference(self, verdict: Verdict) -> Difference:
-        expected = verdict.recomputed
-        if expected is None and verdict.first_offset >= 0:
-            expected = self._row_at(verdict.partition, verdict.first_offset)
-        if expected is None or verdict.offset < 0:
-            return Difference(0, [], [])
-        return difference(expected, self._row_at(verdict.partition, verdict.offset))
-
-    def _row_at(self, partition: int, offset: int) -> bytes:
-        for row in read_topic(self._settings, FEATURE_ROW, partitions=[partition], start={partition: offset}):
-            return row.value or b""
-        return b""
-
-    def summarise(self) -> None:
-        """Publish how far each partition is, where that is news."""
-        for partition, tally in sorted(self.tallies.items()):
-            if self._told.get(partition) == tally:
-                continue
-            self._told[partition] = tally
-            checked, mismatched, last_ns = tally
-            record = Parity(
-                kind="summary",
-                partition=partition,
-                row_time_ns=last_ns,
-                share=self._share,
-                checked=checked,
-                mismatched=mismatched,
-            )
-            self._send(record, f"{partition}@{last_ns}")
-
-    def _send(self, record: Parity, event_id: str) -> None:
-        headers = cloud_event_headers("parity", event_id, record.row_time_ns, str(record.partition))
-        self._outbox.send(OPS_PARITY, encode_json(record), key=str(record.partition).encode(), headers=headers)
+_PATIENCE = 5
+"""Times `stall_seconds` before it counts as stuck: one closing of a long log takes a while with what cores are left."""
 
 
 class ParityProcess:
@@ -152,13 +56,16 @@ class ParityProcess:
         self._places = [
             TopicPartition(t, p, 0) for t in (*EVENT_TOPICS, FEATURE_ROW) for p in range(settings.partitions)
         ]
+        self._next: dict[Place, int] = {}
         self._assign()
         self._allowed_ns = 0
-        self._held: set[tuple[str, int]] = set()
+        self._held: set[Place] = set()
+        self._stepped_at = time.monotonic()
 
     def _assign(self) -> None:
         for place in self._places:
-            place.offset = self._consumer.get_watermark_offsets(place, timeout=20.0)[0]
+            place.offset = self._consumer.get_watermark_offsets(place, timeout=DEADLINE_SECONDS)[0]
+            self._next[place.topic, place.partition] = place.offset
         self._consumer.assign(self._places)
 
     def run(self, stopping: threading.Event) -> None:
@@ -172,7 +79,7 @@ class ParityProcess:
                 elif not error.retriable() and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
                     raise StateError(f"{message.topic()}: cannot be read: {error.str()}")
             self._account.poll()
-            now = time.monotonic()
+            now = self._stepped_at = time.monotonic()
             if now >= look_at:
                 look_at = now + _LOOK_SECONDS
                 self._look()
@@ -187,6 +94,8 @@ class ParityProcess:
         self._sets.close()
 
     def _take(self, message: Message) -> None:
+        self._next[message.topic, message.partition] = message.offset + 1
+        self._stepped_at = time.monotonic()
         if message.topic == FEATURE_ROW:
             self._account.take(row_verdicts(self._checker, message))
         else:
@@ -202,10 +111,11 @@ class ParityProcess:
             self._checker.allow(last_ns)
         self._account.take(self._checker.advance())
         self._hold()
+        self._tell_lag()
 
     def _hold(self) -> None:
         """Read no more of what would only fill the memory."""
-        wanted: set[tuple[str, int]] = set()
+        wanted: set[Place] = set()
         if self._checker.pending_events > _MAX_PENDING:
             wanted = self._checker.ahead(self._allowed_ns)
         if self._checker.waiting > _MAX_WAITING:
@@ -214,6 +124,44 @@ class ParityProcess:
             if places:
                 act([TopicPartition(*place) for place in sorted(places)])
         self._held = wanted
+
+    def _tell_lag(self) -> None:
+        for place, offset in self._next.items():
+            try:
+                _, high = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+            except KafkaException:
+                continue
+            if high >= 0:
+                self._account.tell_lag(place, max(0, high - offset))
+
+    # For the watchdog's thread.
+
+    def positions(self) -> dict[Place, int]:
+        """Return the offsets that must move while the log grows: those that are not held."""
+        held = self._held
+        return {place: offset for place, offset in self._next.copy().items() if place not in held}
+
+    def ends(self) -> Mapping[Place, int] | None:
+        """Return the next offsets of the logs, None where the broker does not answer."""
+        try:
+            return {
+                place: self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=5.0)[1]
+                for place in self.positions()
+            }
+        except (KafkaException, RuntimeError):  # RuntimeError: the consumer is closed
+            return None
+
+    def idle_seconds(self) -> float:
+        """Return how long ago the last message or look was done."""
+        return time.monotonic() - self._stepped_at
+
+
+def watchdog(process: ParityProcess, settings: Settings) -> Watchdog:
+    """Return what ends a process that stands still."""
+    # Nobody takes its partitions over: a process that was stopped for a while goes on where it was.
+    never = Pulse(math.inf)
+    stall_seconds = _PATIENCE * settings.stall_seconds
+    return Watchdog(never, stall_seconds, process.positions, process.ends, process.idle_seconds, lambda: 0.0)
 
 
 def row_verdicts(checker: Checker, message: Message) -> list[Verdict]:
@@ -235,7 +183,13 @@ def run_parity(settings: Settings, share: float) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     process = ParityProcess(settings, catalogue, Account(settings, metrics, outbox, share), share)
-    process.run(stopping)
+    watching = watchdog(process, settings)
+    watching.start()
+    try:
+        process.run(stopping)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it starts again from the beginning of the logs
+        exit_now(1, "parity failed", error)
+    watching.stop()
     process.close()
     outbox.flush_acknowledged()
     server.close()

@@ -21,7 +21,8 @@ from streams.cli import app
 from streams.kafka import Outbox, producer_config, read_topic
 from streams.metrics_server import Metrics
 from streams.parity import process
-from streams.parity.process import Account, ParityProcess, check_once
+from streams.parity.account import Account
+from streams.parity.process import ParityProcess, check_once
 from streams.sources.market import market
 from tests.integration.live import fill, reset, settings_for
 
