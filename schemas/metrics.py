@@ -67,6 +67,10 @@ SOURCE_LAST_EVENT = _gauge(
     "source_last_event_timestamp_seconds", "Event time of a venue's last event.", "venue", "stream"
 )
 PENDING_EVENTS = _gauge("pending_events", "Events held in tiles that are still open.", "partition")
+CLOSING_HELD = _gauge(
+    "closing_held_seconds",
+    "Age of the oldest proposed feature set that is neither confirmed nor withdrawn: rows stop at its border; 0: none.",
+)
 ROWS = _counter("rows", "Feature rows written, one per instrument and border.", "partition")
 INFERENCE_REQUESTS = _counter("inference_requests", "Requests to Triton.", "model", "outcome")
 INFERENCE_DURATION = _histogram("inference_duration_seconds", _LATENCY, "One request to Triton.", "model")

@@ -12,6 +12,7 @@ reads of a proposal waits at its border until it is decided.
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from featurestore.catalogue import Catalogue
 from schemas.batches import Progress
@@ -40,13 +41,20 @@ def span_ns(rules: Rules) -> int:
     return SPAN_ROWS * rules.row_interval_ns
 
 
+class Proposal(NamedTuple):
+    """A feature set that waits for its decision, and when it was written, in seconds since 1970."""
+
+    announcement: Announcement
+    written_at: float
+
+
 class AnnouncementLog:
     """What `ops.model` says of feature sets, in the order of its offsets."""
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
         self.announced: list[Announcement] = []
-        self.proposals: list[Announcement] = []
-        """Neither confirmed nor withdrawn."""
+        self.open: list[Proposal] = []
+        """Neither confirmed nor withdrawn, in the order in which they were proposed."""
         self._decided: list[Announcement] = []
         for message in messages:
             self.add(message)
@@ -57,9 +65,9 @@ class AnnouncementLog:
             return None
         announcement = decode_json(message.value, Announcement)
         if message.key == PROPOSED:
-            self.proposals.append(announcement)
+            self.open.append(Proposal(announcement, message.timestamp_ms / 1e3))
             return None
-        self.proposals = [other for other in self.proposals if other != announcement]
+        self.open = [other for other in self.open if other.announcement != announcement]
         if announcement in self._decided:
             return None
         self._decided.append(announcement)
@@ -71,7 +79,7 @@ class AnnouncementLog:
     @property
     def closed_until_ns(self) -> int | None:
         """Return the border at which workers wait for a decision; None where nothing is proposed."""
-        return min((proposal.border_ns for proposal in self.proposals), default=None)
+        return min((proposal.announcement.border_ns for proposal in self.open), default=None)
 
 
 def announcements(settings: Settings) -> list[Announcement]:
@@ -88,7 +96,7 @@ def announce(settings: Settings, catalogue: Catalogue) -> Announcement:
     """
     log = AnnouncementLog(read_topic(settings, OPS_MODEL))
     outbox = Outbox(settings, "foreshock-announce")
-    for proposal in log.proposals:
+    for proposal, _ in log.open:
         # Whoever proposed it ended before the decision, and workers may wait for it.
         if _decide(settings, outbox, proposal):
             log.announced.append(proposal)

@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Mapping
 
 from confluent_kafka import KafkaException
 
 from featurestore.engine import PartitionEngine
 from schemas.errors import StateError
+from schemas.metrics import CLOSING_HELD
 from schemas.topics import OPS_MODEL
 from streams.announcements import AnnouncementLog, span_ns
 from streams.follower import Follower
@@ -16,19 +18,30 @@ from streams.stage import FencedError, Outlet
 
 LOGGER = logging.getLogger("foreshock.featurize")
 LOOK_SECONDS = 0.5
+DECISION_SECONDS = 30.0
+"""Who proposes a set decides in a second or two; one that is undecided for longer has lost its author."""
+_REMIND_SECONDS = 60.0
 
 
 class Allowance:
     """Follows the announced feature sets for the engines of one process.
 
-    `closable` is called with a partition whose tiles may close further.
+    `closable` is called with a partition whose tiles may close further; `clock` tells the wall's time, in seconds.
     """
 
-    def __init__(self, outlet: Outlet, engines: Mapping[int, PartitionEngine], closable: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        outlet: Outlet,
+        engines: Mapping[int, PartitionEngine],
+        closable: Callable[[int], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.log = AnnouncementLog()
         self._outlet = outlet
         self._engines = engines
         self._closable = closable
+        self._clock = clock
+        self._remind_at = 0.0
         self._span_ns = span_ns(outlet.settings.rules)
         self._until: dict[int, int] = {}
         self._wanted = asyncio.Event()
@@ -70,7 +83,9 @@ class Allowance:
     async def look(self) -> None:
         """Read all announcements; allow each engine what was complete before, and a span beyond what it had closed."""
         before = await self._written()
-        if not await self.read():
+        read = await self.read()
+        self._tell_held()
+        if not read:
             return
         wait_at = self.log.closed_until_ns
         for partition, (engine, until) in before.items():
@@ -78,6 +93,22 @@ class Allowance:
                 self._allow(partition, engine, until if wait_at is None else min(until, wait_at))
                 with contextlib.suppress(FencedError):
                     self._closable(partition)
+
+    def _tell_held(self) -> None:
+        """Say for how long a set has been undecided, and how to decide it."""
+        oldest = min(self.log.open, key=lambda proposal: proposal.written_at, default=None)
+        now = self._clock()
+        held_seconds = 0.0 if oldest is None else max(0.0, now - oldest.written_at)
+        self._outlet.metrics[CLOSING_HELD].set(held_seconds)
+        if oldest is not None and held_seconds > DECISION_SECONDS and now >= self._remind_at:
+            self._remind_at = now + _REMIND_SECONDS
+            LOGGER.warning(
+                "feature set %s, proposed %.0f s ago, is neither confirmed nor withdrawn, and no row passes its border "
+                "%d until it is: decide it with `foreshock features announce`",
+                oldest.announcement.feature_set_id,
+                held_seconds,
+                oldest.announcement.border_ns,
+            )
 
     async def _written(self) -> dict[int, tuple[PartitionEngine, int]]:
         """Return the engines that have begun and how far they may go, once all that they made is acknowledged."""

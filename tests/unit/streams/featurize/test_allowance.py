@@ -6,10 +6,12 @@ import pytest
 
 from schemas.errors import StateError
 from schemas.forecasts import Announcement, encode_json
+from schemas.metrics import CLOSING_HELD
 from schemas.topics import OPS_MODEL
 from streams.announcements import ANNOUNCED, PROPOSED, WITHDRAWN, span_ns
 from streams.featurize import allowance as module
 from streams.featurize.allowance import Allowance
+from streams.metrics_server import Metrics
 from streams.settings import Settings
 from streams.stage import FencedError, Message
 
@@ -34,16 +36,17 @@ class World:
     """One process with engines, an outlet that acknowledges, and a log of announcements."""
 
     def __init__(self, monkeypatch, **engines):
-        self.settings = Settings()
+        self.settings, self.metrics, self.now = Settings(), Metrics(), 0.0
         self.waiting, self.closable, self.fenced = [], [], set()
         self.before_reading = lambda: None
         monkeypatch.setattr(module, "Follower", lambda *_: self)
         self.engines = {int(name[1:]): engine for name, engine in engines.items()}
-        self.allowance = Allowance(self, self.engines, self.closable.append)
+        self.allowance = Allowance(self, self.engines, self.closable.append, lambda: self.now)
 
     def tell(self, key, border_ns):
         announcement = Announcement(border_ns=border_ns, feature_set_id="0123456789ab", features={})
-        self.waiting.append(Message(OPS_MODEL, 0, 0, key, {}, encode_json(announcement), 0))
+        written_ms = round(self.now * 1e3)
+        self.waiting.append(Message(OPS_MODEL, 0, 0, key, {}, encode_json(announcement), written_ms))
 
     def read(self):
         self.before_reading()
@@ -135,3 +138,40 @@ def test_an_engine_that_has_used_half_of_its_span_asks_for_a_look(monkeypatch):
     world.engines[0].closed_ns = 101 + SPAN_NS // 2
     world.allowance.closed(0, world.engines[0])
     assert world.allowance._wanted.is_set()
+
+
+def test_a_proposal_that_nobody_decides_is_a_gauge_and_a_line_that_says_what_to_do(monkeypatch, caplog):
+    # proposed 100 s ---- 105 s ------- 131 s: a line, 140 s: none more --- decided
+    world = World(monkeypatch, p0=Engine(100))
+
+    def held_at(second):
+        world.now = second
+        world.look()
+        return world.metrics.value(CLOSING_HELD)
+
+    assert held_at(99.0) == 0
+    world.now = 100.0
+    world.tell(PROPOSED, 1_000)
+    assert held_at(105.0) == pytest.approx(5)
+    assert not caplog.messages
+    assert (held_at(131.0), held_at(140.0)) == (pytest.approx(31), pytest.approx(40))
+    (line,) = caplog.messages
+    assert line == (
+        "feature set 0123456789ab, proposed 31 s ago, is neither confirmed nor withdrawn, and no row passes its border "
+        "1000 until it is: decide it with `foreshock features announce`"
+    )
+    world.tell(WITHDRAWN, 1_000)
+    assert held_at(150.0) == 0
+
+
+def test_the_age_of_a_proposal_is_told_though_the_broker_is_silent(monkeypatch):
+    world = World(monkeypatch, p0=Engine(100))
+    world.tell(PROPOSED, 1_000)
+    world.look()
+
+    def fail():
+        raise StateError("nothing came")
+
+    world.before_reading, world.now = fail, 9.0
+    world.look()
+    assert world.metrics.value(CLOSING_HELD) == pytest.approx(9)
