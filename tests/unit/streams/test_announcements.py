@@ -6,12 +6,22 @@ import msgspec
 import pytest
 
 from featurestore.catalogue import Catalogue, FeatureSpec
+from schemas.batches import Progress, message_headers
 from schemas.errors import FeatureError, StateError
-from schemas.forecasts import Announcement, encode_json
+from schemas.forecasts import Announcement, MarketPart, encode_json
 from schemas.rules import MINUTE_NS
-from schemas.topics import OPS_MODEL
+from schemas.topics import EXCHANGE_EVENT, FEATURE_ROW, MARKET_STATE, OPS_MODEL
 from streams import announcements as module
-from streams.announcements import ANNOUNCED, PROPOSED, WITHDRAWN, AnnouncementLog, announce, span_ns, unannounced
+from streams.announcements import (
+    ANNOUNCED,
+    PROPOSED,
+    WITHDRAWN,
+    AnnouncementLog,
+    announce,
+    reached_ns,
+    span_ns,
+    unannounced,
+)
 from streams.settings import Settings
 from streams.stage import Message
 
@@ -130,3 +140,114 @@ def test_a_worker_says_what_no_announced_set_holds():
     assert unannounced(catalogue("bbb"), log) == ["spread_1m"]
     with pytest.raises(StateError, match="no feature set is announced; run `foreshock features announce`"):
         unannounced(catalogue("aaa"), AnnouncementLog())
+
+
+# What was announced, in the order of the log.
+
+
+def test_of_two_decisions_on_a_proposal_the_first_counts():
+    # Two who announce decide the same proposal at once, each from what it saw.
+    proposal = announced("bbb", 60)
+    withdrawn = AnnouncementLog([message(PROPOSED, proposal), message(WITHDRAWN, proposal)])
+    assert withdrawn.add(message(ANNOUNCED, proposal)) is None
+    assert (withdrawn.announced, withdrawn.closed_until_ns) == ([], None)
+    confirmed = AnnouncementLog([message(PROPOSED, proposal)])
+    assert confirmed.add(message(ANNOUNCED, proposal)) == proposal
+    assert confirmed.add(message(WITHDRAWN, proposal)) is None
+    assert confirmed.add(message(ANNOUNCED, proposal)) is None
+    assert (confirmed.announced, confirmed.closed_until_ns) == ([proposal], None)
+
+
+def test_workers_wait_at_the_first_of_several_proposals():
+    first, second = announced("bbb", 60), announced("ccc", 90)
+    log = AnnouncementLog([message(PROPOSED, second), message(PROPOSED, first)])
+    assert log.closed_until_ns == 60
+    log.add(message(ANNOUNCED, first))
+    assert (log.closed_until_ns, log.announced) == (90, [first])
+
+
+def test_a_set_proposed_again_at_the_same_border_waits_for_a_decision_of_its_own():
+    proposal = announced("bbb", 60)
+    log = AnnouncementLog([message(PROPOSED, proposal), message(WITHDRAWN, proposal), message(PROPOSED, proposal)])
+    assert log.closed_until_ns == 60
+    assert log.add(message(ANNOUNCED, proposal)) is None  # the first decision was another
+    assert (log.closed_until_ns, log.announced) == (None, [])
+
+
+def test_what_is_withdrawn_by_another_in_the_same_moment_is_proposed_anew(monkeypatch):
+    # ours at 4 spans: before we confirm, another withdraws it
+    broker = Broker(monkeypatch, (ANNOUNCED, announced("aaa")), reached=[0, 0, 0, 0])
+    send = broker.send
+
+    def raced(topic, value, *, key, headers):
+        if key == ANNOUNCED and WITHDRAWN not in broker.keys:
+            send(topic, value, key=WITHDRAWN, headers=headers)
+        send(topic, value, key=key, headers=headers)
+
+    broker.send = raced
+    chosen = announce(Settings(), catalogue("bbb"))
+    assert broker.keys == [ANNOUNCED, PROPOSED, WITHDRAWN, ANNOUNCED, PROPOSED, ANNOUNCED]
+    assert AnnouncementLog(broker.records).announced[-1] == chosen
+
+
+def test_an_author_that_is_interrupted_withdraws_its_proposal(monkeypatch):
+    broker = Broker(monkeypatch, (ANNOUNCED, announced("aaa")), reached=[0])
+    with pytest.raises(IndexError):  # the second question of how far rows are fails
+        announce(Settings(), catalogue("bbb"))
+    assert broker.keys == [ANNOUNCED, PROPOSED, WITHDRAWN]
+    assert AnnouncementLog(broker.records).closed_until_ns is None
+
+
+@pytest.mark.parametrize(("short_ns", "decision"), [(1, ANNOUNCED), (0, WITHDRAWN)])
+def test_a_border_counts_only_where_it_is_more_than_a_span_beyond_what_is_reached(monkeypatch, short_ns, decision):
+    # reached ............ border: a worker may close up to reached + span, the border itself included
+    proposal = announced("bbb", 10 * SPAN_NS)
+    reached = 9 * SPAN_NS - short_ns
+    broker = Broker(monkeypatch, (ANNOUNCED, announced("aaa")), (PROPOSED, proposal), reached=[reached] * 3)
+    announce(Settings(), catalogue("bbb"))
+    assert broker.keys[2] == decision
+
+
+# How far anybody can have come.
+
+
+def topics_with(monkeypatch, rows=(), parts=(), watermarks=()):
+    """Topics that hold rows, parts of the market and progress of these times."""
+    held = {
+        FEATURE_ROW: [Message(FEATURE_ROW, 0, 0, None, {"row_time_ns": str(time).encode()}, b"", 0) for time in rows],
+        MARKET_STATE: [
+            Message(MARKET_STATE, 0, 0, None, {}, encode_json(MarketPart(partition=0, from_ns=0, to_ns=time)), 0)
+            for time in parts
+        ],
+        EXCHANGE_EVENT: [
+            Message(EXCHANGE_EVENT, 0, 0, None, dict(message_headers("trade", 0, progress)), b"", 0)
+            for progress in (*(Progress(0, 7, time) for time in watermarks), None)
+        ],
+    }
+    monkeypatch.setattr(module, "read_topic", lambda _settings, topic, last: held[topic])
+
+
+@pytest.mark.parametrize(
+    ("told", "reached"),
+    [
+        ({}, 0),
+        ({"rows": [30, 20], "parts": [10], "watermarks": [5]}, 30),
+        ({"rows": [30], "parts": [40, 10], "watermarks": [5]}, 40),
+        # An ingest that was started again tells some of its progress anew: the greatest counts.
+        ({"rows": [30], "parts": [40], "watermarks": [50, 70, 60]}, 70),
+    ],
+)
+def test_rows_parts_and_progress_alike_say_how_far_workers_can_be(monkeypatch, told, reached):
+    topics_with(monkeypatch, **told)
+    assert reached_ns(Settings()) == reached
+
+
+def test_a_tombstone_among_the_parts_says_nothing(monkeypatch):
+    topics_with(monkeypatch, rows=[30])
+    rest, nothing = module.read_topic, Message(MARKET_STATE, 0, 0, b"0", {}, None, 0)
+
+    def read(settings, topic, last):
+        return [nothing] if topic == MARKET_STATE else rest(settings, topic, last)
+
+    monkeypatch.setattr(module, "read_topic", read)
+    assert reached_ns(Settings()) == 30
