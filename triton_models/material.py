@@ -30,6 +30,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     weight_decay: float = 0.01
     dropout: float = 0.2
     """Probability that an example does not get to see a modality."""
+    gate_penalty: float = 0.0
+    """L1 penalty on input gates; from 0 (no gates) to 1, at which only a steady gradient keeps one open."""
     averaging: float = 0.98
     """Decay of the moving average of weights, per step."""
     patience: int = 3
@@ -86,8 +88,20 @@ class Material:
         (validation,) = np.nonzero(later)
         self.validation = validation[:: max(1, len(validation) // options.validation_examples)]
 
-    def examples(self, rows: Indices, targets: Floats) -> Examples:
-        """Return the examples that end at `rows`."""
+    @property
+    def horizons(self) -> tuple[str, ...]:
+        """Return the horizons of the targets' columns."""
+        return self.har.horizons
+
+    def taught(self, rows: Indices) -> Examples:
+        """Return the examples that end at `rows`, with the targets that end before the split."""
+        return self._examples(rows, self.seen)
+
+    def judged(self, rows: Indices) -> Examples:
+        """Return the examples that end at `rows`, with all targets."""
+        return self._examples(rows, self.ahead)
+
+    def _examples(self, rows: Indices, targets: Floats) -> Examples:
         features, mask, age = self.table.windows(rows, self.options.intervals)
         base = tuple(_tensor(part[rows]) for part in self.base)
         tensors = (torch.from_numpy(features), torch.from_numpy(mask), torch.from_numpy(age))

@@ -1,36 +1,26 @@
-"""Training: log-HAR first, then a network on what log-HAR leaves.
+"""Training: log-HAR first, then a network on what log-HAR leaves, written as a bundle.
 
-One thread, deterministic kernels, one seed: the same rows give the same bytes on the same machine.
+The same rows and seed give the same bytes on the same machine.
 """
 
-import copy
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import torch
-from torch import Tensor
 
 from schemas.rules import PROFILES
-from schemas.tensors import HORIZON_NS, HORIZONS, QUANTILES
+from schemas.tensors import HORIZONS, QUANTILES
 from triton_models.bundle import KINDS, Bundle, Spec
-from triton_models.dataset import NEVER, Indices, RowTable, read_rows
+from triton_models.dataset import RowTable, read_rows
 from triton_models.export import REPOSITORY, publish
-from triton_models.losses import losses
-from triton_models.material import DEFAULTS, Examples, Material, Options
-from triton_models.networks import Correction, Network, build
+from triton_models.learning import Progress, deterministic, forget, learn, outputs
+from triton_models.material import DEFAULTS, Material, Options
+from triton_models.networks import Network, build
+from triton_models.networks.gates import fold, gate
 from triton_models.pinned import pin
-
-Progress = Callable[[str, float], None]
-"""Called with what is being done and how much of it is done, in [0, 1]."""
-
-_SELECTING_NS = HORIZON_NS["1h"]
-"""Longer horizons have too few independent targets to choose a checkpoint by ..."""
-_LONG_WEIGHT = 0.1
-"""... and networks overfit them (bars, one day: QLIKE 5 % above log-HAR's at full weight)."""
 
 
 def train_models(
@@ -80,12 +70,14 @@ def train(
     Raises:
         StateError: where the rows are too few for a log-HAR.
     """
-    with _deterministic(options.seed):
+    with deterministic(options.seed):
         progress("fitting log-HAR", 0.0)
         material = Material(table, HORIZONS[profile], options)
         spec = _spec(material, profile, kind, version)
-        network, history = _learn(build(spec), material, progress)
-        forgotten = _forget(network, material)
+        network = build(spec)
+        network, history = learn(gate(network, spec) if options.gate_penalty else network, material, progress)
+        pruned = fold(network, spec)
+        forgotten = forget(network, material)
         manifest = {
             "data_hash": table.data_hash,
             "rows": len(table),
@@ -97,6 +89,7 @@ def train(
             "options": msgspec.to_builtins(options),
             "history": history,
             "left_to_log_har": forgotten,
+            "pruned": pruned,
             "validation": _report(network, material),
         }
         weights = {name: value.numpy() for name, value in network.state_dict().items()}
@@ -135,95 +128,10 @@ def _spec(material: Material, profile: str, kind: str, version: str) -> Spec:
     )
 
 
-def _learn(network: Network, material: Material, progress: Progress) -> tuple[Network, list[float]]:
-    """Return the averaged network of the best epoch and the validation losses, log-HAR's first."""
-    options = material.options
-    random = np.random.default_rng(options.seed)
-    average = copy.deepcopy(network)
-    long = [HORIZON_NS[name] > _SELECTING_NS for name in material.har.horizons]
-    weights = torch.where(torch.tensor(long), _LONG_WEIGHT, 1.0)
-    best, history = copy.deepcopy(network.state_dict()), [_validation_loss(network, material)]
-    steps = max(1, options.examples // options.batch)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.epochs * steps)
-    for epoch in range(options.epochs):
-        for step in range(steps):
-            rows = np.sort(random.choice(material.training, options.batch))
-            examples = _hidden(material.examples(rows, material.seen), network.inputs.members, options.dropout)
-            _step(network, optimiser, examples, weights)
-            schedule.step()
-            _average(average, network, options.averaging)
-            progress(f"epoch {epoch + 1} of {options.epochs}", (epoch * steps + step + 1) / (options.epochs * steps))
-        history.append(_validation_loss(average, material))
-        if history[-1] <= min(history):
-            best = copy.deepcopy(average.state_dict())
-        if len(history) - 1 - int(np.argmin(history)) >= options.patience:
-            break
-    average.load_state_dict(best)
-    return average.eval(), [round(loss, 6) for loss in history]
-
-
-def _forget(network: Network, material: Material) -> list[str]:
-    """Give the horizons back to log-HAR at which the network is no better on validation; return them."""
-    horizons = material.har.horizons
-    gain, nothing = torch.zeros(len(horizons)), torch.zeros(())
-    for examples, correction in _outputs(network, material, material.validation):
-        untouched = Correction(nothing, nothing, torch.ones(()))
-        gain += (losses(examples, untouched) - losses(examples, correction)).sum(0)
-    forgotten = [index for index in range(len(horizons)) if gain[index] <= 0]
-    for index in forgotten:
-        network.head.forget(index)
-    return [horizons[index] for index in forgotten]
-
-
-def _step(network: Network, optimiser: torch.optim.Optimizer, examples: Examples, weights: Tensor) -> None:
-    correction, _ = network(examples.features, examples.mask, examples.age)
-    known = torch.isfinite(examples.target).sum().clamp(min=1)
-    loss = (losses(examples, correction) * weights).sum() / known
-    optimiser.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-    optimiser.step()
-
-
-def _average(average: Network, network: Network, decay: float) -> None:
-    with torch.no_grad():
-        for kept, new in zip(average.parameters(), network.parameters(), strict=True):
-            kept.lerp_(new, 1 - decay)
-
-
-def _hidden(examples: Examples, members: Tensor, probability: float) -> Examples:
-    """Hide modalities at random, for a whole window: what a network may lose, it must not need."""
-    rows, _, modalities = examples.age.shape
-    hide = torch.rand(rows, 1, modalities) < probability  # (B, 1, M)
-    masked = (hide[:, :, None, :] & members).any(-1)  # (B, 1, F)
-    age = torch.where(hide, NEVER, examples.age)
-    return examples._replace(mask=torch.where(masked, 0.0, examples.mask), age=age)
-
-
-def _outputs(network: Network, material: Material, rows: Indices) -> Iterator[tuple[Examples, Correction]]:
-    with torch.inference_mode():
-        for start in range(0, len(rows), material.options.batch):
-            examples = material.examples(rows[start : start + material.options.batch], material.ahead)
-            yield examples, network(examples.features, examples.mask, examples.age)[0]
-
-
-def _validation_loss(network: Network, material: Material) -> float:
-    """Return the mean loss over the horizons that may choose a checkpoint."""
-    horizons = material.har.horizons
-    chosen = [index for index, name in enumerate(horizons) if HORIZON_NS[name] <= _SELECTING_NS]
-    total, count = 0.0, 0
-    for examples, correction in _outputs(network, material, material.validation):
-        loss = losses(examples, correction)[:, chosen]
-        total += float(loss.double().sum())
-        count += int(torch.isfinite(examples.target[:, chosen]).sum())
-    return total / max(count, 1)
-
-
 def _report(network: Network, material: Material) -> dict[str, dict[str, float]]:
     """Return, per horizon, QLIKE and bias in log variance of the network and of log-HAR."""
     means, targets, bases = [], [], []
-    for examples, correction in _outputs(network, material, material.validation):
+    for examples, correction in outputs(network, material, material.validation):
         bases.append(examples.base[0])
         means.append(examples.base[0] + correction.mean)
         targets.append(examples.target)
@@ -243,18 +151,3 @@ def _report(network: Network, material: Material) -> dict[str, dict[str, float]]
                 "har_ratio_of_means": round(float(np.exp(base_excess).mean()), 6),
             }
     return report
-
-
-@contextmanager
-def _deterministic(seed: int) -> Iterator[None]:
-    """One thread, one seed and deterministic kernels; gives the process its own back."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(mode=True)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            yield
-    finally:
-        torch.use_deterministic_algorithms(mode=False)
-        torch.set_num_threads(threads)

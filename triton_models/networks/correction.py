@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from triton_models.bundle import Spec
 from triton_models.networks.inputs import Inputs
 
-_BOUND = 2.0
-"""Most that a network may move a level, in log variance: a factor of seven."""
+BOUND = 2.0
+"""Most that a network may move a level of log-HAR, in log variance: a factor of seven."""
 _WIDTH_BOUND = 4.0
 
 
@@ -27,8 +27,9 @@ class Correction(NamedTuple):
 class Head(nn.Module):
     """The last layer, zero at first."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, bound: float = BOUND) -> None:
         super().__init__()
+        self.bound = bound
         self.shape = (spec.shape("H"), 1 + spec.shape("Q"))
         self.norm = nn.LayerNorm(spec.size.width)
         self.out = nn.Linear(spec.size.width, self.shape[0] * self.shape[1])
@@ -38,7 +39,7 @@ class Head(nn.Module):
     def forward(self, x: Tensor) -> Correction:
         """Turn a summary (B, width) into a correction; zero gives exactly (0, 0, 1)."""
         out = self.out(self.norm(x)).view(-1, *self.shape)  # (B, H, 1 + Q)
-        levels = _BOUND * torch.tanh(out[..., :2] / _BOUND)
+        levels = self.bound * torch.tanh(out[..., :2] / self.bound)
         steps = out[..., 2:].clamp(-_WIDTH_BOUND, _WIDTH_BOUND)
         one = nn.functional.softplus(torch.zeros_like(steps))
         return Correction(levels[..., 0], levels[..., 1], nn.functional.softplus(steps) / one)
@@ -55,6 +56,10 @@ class Network(nn.Module):
 
     inputs: Inputs
     head: Head
+
+    def reading(self) -> Tensor:
+        """Return the weights (2F + M, ...) with which the first layer reads values, mask and ages."""
+        raise NotImplementedError
 
     def forward(self, features: Tensor, mask: Tensor, age: Tensor) -> tuple[Correction, Tensor | None]:
         """Return the correction and the attention (B, A, T, M) of the last step, if there is one."""

@@ -19,6 +19,10 @@ class Lstm(Network):
         self.lstm = nn.LSTM(spec.size.width, spec.size.width, num_layers=spec.size.layers, batch_first=True)
         self.head = Head(spec)
 
+    def reading(self) -> Tensor:
+        """Return the weights of the inputs (2F + M, width)."""
+        return self.embed.weight.T
+
     def forward(self, features: Tensor, mask: Tensor, age: Tensor) -> tuple[Correction, Tensor | None]:
         """Return the correction for tensors (B, T, F), (B, T, F), (B, T, M)."""
         scaled = self.inputs(features, mask, age)

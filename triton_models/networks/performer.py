@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from schemas.rules import SECOND_NS
 from triton_models.bundle import Spec
-from triton_models.networks.correction import Correction, Head, Network
+from triton_models.networks.correction import BOUND, Correction, Head, Network
 from triton_models.networks.inputs import Inputs, Tokens
 
 TEMPERATURE = 4.0
@@ -152,6 +152,14 @@ class Attention(nn.Module):
         """Return random features (B, A, ..., R) of the projection of x (B, ..., width)."""
         return phi(normalised(self.split(layer(x))), self.directions)
 
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return what queries (B, A, T, M, R) read of values (B, A, T, M, d)."""
+        return attend(q, k, v, self.log_decay())
+
+    def weights(self, q: Tensor, k: Tensor) -> Tensor:
+        """Return the weights (B, A, T, M) of one query (B, A, R) at the last interval."""
+        return last_weights(q, k, self.log_decay())
+
     def split(self, x: Tensor) -> Tensor:
         """Turn (B, ..., width) into (B, A, ..., d)."""
         return x.view(*x.shape[:-1], self.heads, -1).movedim(-2, 1).contiguous()
@@ -164,14 +172,14 @@ class Attention(nn.Module):
     def forward(self, tokens: Tensor, present: Tensor) -> Tensor:
         """Let all tokens (B, T, M, width) attend; `present` is (B, T, M)."""
         k, v = self.keys_and_values(tokens, present)
-        read = attend(self.features(self.norm(tokens), self.query), k, v, self.log_decay())
+        read = self.attend(self.features(self.norm(tokens), self.query), k, v)
         out: Tensor = self.out(read.movedim(1, -2).flatten(-2))
         return out
 
     def summarise(self, summary: Tensor, tokens: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Let one summary (B, width) attend; returns its reading and the weights (B, A, T, M)."""
         k, v = self.keys_and_values(tokens, present)
-        weights = last_weights(self.features(self.norm(summary), self.query), k, self.log_decay())
+        weights = self.weights(self.features(self.norm(summary), self.query), k)
         read = (weights[..., None] * v).sum((2, 3))  # (B, A, d)
         return self.out(read.flatten(1)), weights
 
@@ -179,14 +187,18 @@ class Attention(nn.Module):
 class Performer(Network):
     """All tokens attend in the first layers; in the last one a single summary reads them all."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, attention: type[Attention] = Attention, bound: float = BOUND) -> None:
         super().__init__()
         width, layers = spec.size.width, spec.size.layers
         self.inputs = Inputs(spec)
         self.tokens = Tokens(spec)
-        self.attention = nn.ModuleList(Attention(spec, layer) for layer in range(layers))
+        self.attention = nn.ModuleList(attention(spec, layer) for layer in range(layers))
         self.feed = nn.ModuleList(_feed_forward(width) for _ in range(layers))
-        self.head = Head(spec)
+        self.head = Head(spec, bound)
+
+    def reading(self) -> Tensor:
+        """Return the weights of the inputs (2F + M, M * width)."""
+        return self.tokens.weight
 
     def forward(self, features: Tensor, mask: Tensor, age: Tensor) -> tuple[Correction, Tensor]:
         """Return the correction and the last layer's weights (B, A, T, M) of the last interval."""

@@ -1,0 +1,172 @@
+"""How a network learns: AdamW on drawn examples, modalities hidden at random, weights averaged, best epoch kept.
+
+One thread, deterministic kernels, one seed: the same lessons give the same bits on the same machine.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from schemas.tensors import HORIZON_NS
+from triton_models.dataset import NEVER, Indices
+from triton_models.losses import losses
+from triton_models.material import Examples, Options
+from triton_models.networks import Correction, Network
+from triton_models.networks.gates import GatedInputs
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and how much of it is done, in [0, 1]."""
+
+_SELECTING_NS = HORIZON_NS["1h"]
+"""Longer horizons have too few independent targets to choose a checkpoint by ..."""
+_LONG_WEIGHT = 0.1
+"""... and networks overfit them (bars, one day: QLIKE 5 % above log-HAR's at full weight)."""
+_GATE_RATE = 10.0
+"""Gates learn so much faster than weights: else none would close before the learning rate has fallen."""
+
+
+class Lessons(Protocol):
+    """What a network learns from and is judged by."""
+
+    options: Options
+    training: Indices
+    """Rows to draw examples from."""
+    validation: Indices
+    """Later rows, to choose the epoch by; none: the last epoch is kept."""
+
+    @property
+    def horizons(self) -> tuple[str, ...]:
+        """Return the horizons of the targets' columns."""
+        ...
+
+    def taught(self, rows: Indices) -> Examples:
+        """Return examples with the targets that the training side may know."""
+        ...
+
+    def judged(self, rows: Indices) -> Examples:
+        """Return examples with all targets."""
+        ...
+
+
+def learn(
+    network: Network, lessons: Lessons, progress: Progress = lambda _text, _ratio: None
+) -> tuple[Network, list[float]]:
+    """Return the averaged network of the best epoch and the validation losses, the base's first."""
+    options = lessons.options
+    random = np.random.default_rng(options.seed)
+    average = copy.deepcopy(network)
+    weights = torch.tensor([_LONG_WEIGHT if HORIZON_NS[name] > _SELECTING_NS else 1.0 for name in lessons.horizons])
+    best, history = copy.deepcopy(network.state_dict()), [_validation_loss(network, lessons)]
+    steps = max(1, options.examples // options.batch)
+    optimiser = _optimiser(network, options)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.epochs * steps)
+    for epoch in range(options.epochs):
+        for step in range(steps):
+            rows = np.sort(random.choice(lessons.training, options.batch))
+            examples = hidden(lessons.taught(rows), network.inputs.members, options.dropout)
+            _step(network, optimiser, examples, weights)
+            _shrink(network, _GATE_RATE * float(schedule.get_last_lr()[0]) * options.gate_penalty)
+            schedule.step()
+            _average(average, network, options.averaging)
+            progress(f"epoch {epoch + 1} of {options.epochs}", (epoch * steps + step + 1) / (options.epochs * steps))
+        history.append(_validation_loss(average, lessons))
+        if history[-1] <= min(history):
+            best = copy.deepcopy(average.state_dict())
+        if len(lessons.validation) and len(history) - 1 - int(np.argmin(history)) >= options.patience:
+            break
+    average.load_state_dict(best)
+    return average.eval(), [round(loss, 6) for loss in history]
+
+
+def forget(network: Network, lessons: Lessons) -> list[str]:
+    """Give the horizons back to log-HAR at which the network is no better on validation; return them."""
+    gain, nothing = torch.zeros(len(lessons.horizons)), torch.zeros(())
+    for examples, correction in outputs(network, lessons, lessons.validation):
+        untouched = Correction(nothing, nothing, torch.ones(()))
+        gain += (losses(examples, untouched) - losses(examples, correction)).sum(0)
+    forgotten = [index for index in range(len(lessons.horizons)) if gain[index] <= 0]
+    for index in forgotten:
+        network.head.forget(index)
+    return [lessons.horizons[index] for index in forgotten]
+
+
+def outputs(network: Network, lessons: Lessons, rows: Indices) -> Iterator[tuple[Examples, Correction]]:
+    """Yield batches of examples with all targets, and what the network makes of them."""
+    with torch.inference_mode():
+        for start in range(0, len(rows), lessons.options.batch):
+            examples = lessons.judged(rows[start : start + lessons.options.batch])
+            yield examples, network(examples.features, examples.mask, examples.age)[0]
+
+
+def hidden(examples: Examples, members: Tensor, probability: float) -> Examples:
+    """Hide modalities at random, for a whole window: what a network may lose, it must not need."""
+    rows, _, modalities = examples.age.shape
+    hide = torch.rand(rows, 1, modalities) < probability  # (B, 1, M)
+    masked = (hide[:, :, None, :] & members).any(-1)  # (B, 1, F)
+    age = torch.where(hide, NEVER, examples.age)
+    return examples._replace(mask=torch.where(masked, 0.0, examples.mask), age=age)
+
+
+@contextmanager
+def deterministic(seed: int) -> Iterator[None]:
+    """One thread, one seed and deterministic kernels; gives the process its own back."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(mode=True)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.use_deterministic_algorithms(mode=False)
+        torch.set_num_threads(threads)
+
+
+def _optimiser(network: Network, options: Options) -> torch.optim.Optimizer:
+    """Return AdamW; gates do not decay, the proximal step is their penalty."""
+    gates = [network.inputs.gates] if isinstance(network.inputs, GatedInputs) else []
+    others = [parameter for parameter in network.parameters() if not any(parameter is one for one in gates)]
+    groups = [{"params": others}]
+    if gates:
+        groups.append({"params": gates, "lr": _GATE_RATE * options.learning_rate, "weight_decay": 0.0})  # type: ignore[dict-item]
+    return torch.optim.AdamW(groups, lr=options.learning_rate, weight_decay=options.weight_decay)
+
+
+def _step(network: Network, optimiser: torch.optim.Optimizer, examples: Examples, weights: Tensor) -> None:
+    correction, _ = network(examples.features, examples.mask, examples.age)
+    known = torch.isfinite(examples.target).sum().clamp(min=1)
+    loss = (losses(examples, correction) * weights).sum() / known
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimiser.step()
+
+
+def _shrink(network: Network, amount: float) -> None:
+    if isinstance(network.inputs, GatedInputs):
+        network.inputs.shrink(amount)
+
+
+def _average(average: Network, network: Network, decay: float) -> None:
+    """Move the average; gates are taken as they are, or none of its would be exactly zero."""
+    with torch.no_grad():
+        for kept, new in zip(average.parameters(), network.parameters(), strict=True):
+            kept.lerp_(new, 1 - decay)
+        if isinstance(average.inputs, GatedInputs) and isinstance(network.inputs, GatedInputs):
+            average.inputs.gates.copy_(network.inputs.gates)
+
+
+def _validation_loss(network: Network, lessons: Lessons) -> float:
+    """Return the mean loss over the horizons that may choose a checkpoint."""
+    chosen = [index for index, name in enumerate(lessons.horizons) if HORIZON_NS[name] <= _SELECTING_NS]
+    total, count = 0.0, 0
+    for examples, correction in outputs(network, lessons, lessons.validation):
+        loss = losses(examples, correction)[:, chosen]
+        total += float(loss.double().sum())
+        count += int(torch.isfinite(examples.target[:, chosen]).sum())
+    return total / max(count, 1)
