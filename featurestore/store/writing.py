@@ -6,7 +6,8 @@ group. One that was stopped and woke up after another took its place finds a pos
 own, and its commit is refused, before or within Delta's check for concurrent transactions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -58,18 +59,27 @@ class TableWriter:
         """Commit records and, with them, the next offset of each place that they came from.
 
         `data` has the columns of the table but the date, in any order, and may have new ones; of
-        records with equal keys the first counts. Where all are repeats nothing is committed: the
-        same messages are read again after a restart, and left out again. Call `resume` for each
-        place first. Raises StateError where another writer moved a place in the meantime.
+        records with equal keys the first counts. Where all are repeats nothing is committed, and
+        `move` may say that they were read. Call `resume` for each place first. Raises StateError
+        where another writer moved a place in the meantime.
         """
         self._require_ours(offsets)
         fresh = self._fresh(data)
         repeats = len(data) - len(fresh)
         if len(fresh):
-            self._commit(with_dates(fresh, self.spec.time), offsets)
+            self._in_attempts(offsets, partial(self._commit, with_dates(fresh, self.spec.time)))
             self._held.update(offsets)
             self._remember(fresh)
         return Appended(len(fresh), repeats)
+
+    def move(self, offsets: Mapping[Place, int]) -> None:
+        """Commit offsets alone: what stood before them held nothing new; raises as `append`.
+
+        Each is a version of the table without a file; so it is for many messages at once.
+        """
+        self._require_ours(offsets)
+        self._in_attempts(offsets, self._commit_offsets)
+        self._held.update(offsets)
 
     def add(self, data: pa.Table, source: str, known_time_ns: int | None = None) -> Appended:
         """Append records that came by no topic, such as corrected rows; `data` lacks the columns of `PLACE`.
@@ -101,18 +111,27 @@ class TableWriter:
                     "start again from the table"
                 )
 
-    def _commit(self, data: pa.Table, offsets: Mapping[Place, int]) -> None:
+    def _commit(self, data: pa.Table, properties: CommitProperties) -> None:
+        write_deltalake(
+            self._table,
+            data,
+            mode="append",
+            schema_mode="merge",
+            partition_by=[DATE],
+            commit_properties=properties,
+        )
+
+    def _commit_offsets(self, properties: CommitProperties) -> None:
+        self._table.create_write_transaction([], "append", self._table.schema(), [DATE], commit_properties=properties)
+        self._table.update_incremental()
+
+    def _in_attempts(self, offsets: Mapping[Place, int], commit: Callable[[CommitProperties], None]) -> None:
+        """Commit with the offsets as application transactions, anew where another commit came between."""
         transactions = [Transaction(_transaction(place), offset) for place, offset in sorted(offsets.items())]
+        properties = CommitProperties(app_transactions=transactions)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                write_deltalake(
-                    self._table,
-                    data,
-                    mode="append",
-                    schema_mode="merge",
-                    partition_by=[DATE],
-                    commit_properties=CommitProperties(app_transactions=transactions),
-                )
+                commit(properties)
             except CommitFailedError as error:
                 # A new column, or our own commit whose answer was lost: the table says which.
                 self._table.update_incremental()

@@ -8,6 +8,8 @@ from featurestore.store.writing import Appended, Place, TableWriter
 from schemas import Rules
 
 _REREADS_BEFORE_A_HOLE = 3
+MOST_READ_AGAIN = 1_000
+"""Messages without a new record after which their offsets are committed alone: a restart reads no more of them."""
 
 
 class TopicBuffer:
@@ -68,21 +70,34 @@ class TopicBuffer:
             self._taken.append(taken)
             self.rows += INTAKES[self.topic].size(taken.content)
 
-    def commit(self) -> Appended:
-        """Write what waits, with the offsets up to which the table then holds all; raises StateError."""
-        if not self.rows:
-            return Appended(0, 0)
+    def commit(self, *, all_offsets: bool = False) -> Appended:
+        """Write what waits, with the offsets up to which the table then holds all; raises StateError.
+
+        Offsets of messages that held nothing new move with the next record, or alone: once there are
+        many of them, or where `all_offsets` asks for it since this is the last commit.
+        """
         moved: dict[Place, int] = {
             (self.topic, partition): offset
             for partition, offset in self._next.items()
             if offset != self._committed[partition]
         }
-        appended = self._writer.append(build(self._taken, self._rules), moved)
-        if appended.rows:
+        appended = self._writer.append(build(self._taken, self._rules), moved) if self.rows else Appended(0, 0)
+        alone = not appended.rows and self._may_move_alone(all_offsets)
+        if alone:
+            self._writer.move(moved)
+        if appended.rows or alone:
             self._committed.update({partition: offset for (_, partition), offset in moved.items()})
         self._taken.clear()
         self._count()
         return appended
+
+    def is_due(self, *, all_offsets: bool = False) -> bool:
+        """Return whether there is anything that `commit` would write."""
+        return self.rows > 0 or self._may_move_alone(all_offsets)
+
+    def _may_move_alone(self, all_offsets: bool) -> bool:
+        passed = sum(offset - self._committed[partition] for partition, offset in self._next.items())
+        return passed >= (1 if all_offsets else MOST_READ_AGAIN)
 
     def positions(self) -> Mapping[int, int]:
         """Return the next offset to read of each partition; a copy."""

@@ -72,7 +72,7 @@ class StoreProcess:
         self._consumer.subscribe(list(TOPICS), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
         while not stopping.is_set():
             self.step()
-        self._commit(TOPICS)
+        self._commit(TOPICS, all_offsets=True)
         self._consumer.close()
 
     def step(self) -> None:
@@ -119,16 +119,16 @@ class StoreProcess:
             self._outbox.emit(dead_letter(STAGE, message, problem))
             self._metrics[DEAD_LETTERS].labels(STAGE, "decode").inc()
 
-    def _commit(self, topics: Iterable[str]) -> None:
+    def _commit(self, topics: Iterable[str], *, all_offsets: bool = False) -> None:
         """Write what waits to the tables; dead letters are with Kafka before their offsets are passed."""
         self._outbox.flush_acknowledged()
         committed = []
         for topic in topics:
             buffer = self._buffers[topic]
-            if not buffer.rows:
+            if not buffer.is_due(all_offsets=all_offsets):
                 continue
             started = time.monotonic()
-            appended = buffer.commit()
+            appended = buffer.commit(all_offsets=all_offsets)
             table = TABLE_OF[topic].name
             self._metrics[STORE_COMMIT_DURATION].labels(table).observe(time.monotonic() - started)
             self._metrics[STORE_ROWS].labels(table).inc(appended.rows)
@@ -161,7 +161,7 @@ class StoreProcess:
 
     def _revoked(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         self._joining_since = time.monotonic()
-        self._commit({partition.topic for partition in partitions})
+        self._commit({partition.topic for partition in partitions}, all_offsets=True)
         self._drop(partitions)
 
     def _lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:

@@ -59,7 +59,7 @@ def test_each_row_is_there_once_whatever_is_killed_and_repeated(settings, tmp_pa
         scores = [score(0, 50), late(0, 40, 44), event_message(0, [post("p", 60, 50)])]
         send(outbox, [forecast(0, 50), event_message(0, [transfer("t", 60)]), *scores])
         send(outbox, [row_message(0, 0)._replace(value=b"bytes")])
-        # Repeats alone move no position: something new comes at the end.
+        # Repeats move with the next record: something new comes at the end.
         send(outbox, [row_message(0, 9_000, partition=p, instruments=(f"venue:{p}",)) for p in range(PARTITIONS)])
         outbox.flush_acknowledged()
         tables = ("rows", "forecasts", "scores", "late", "flows", "sentiment")

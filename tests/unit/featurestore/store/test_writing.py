@@ -109,6 +109,22 @@ def test_two_writers_of_different_partitions_lose_nothing_and_may_bring_columns(
     assert {f"{letter}{n}" for letter in "ab" for n in range(5)} <= set(table.column_names)
 
 
+def test_offsets_move_alone_among_other_writers_and_keep_the_columns_that_these_brought(store):
+    one, two = writer_of(store, 0), writer_of(store, 1)
+    one.move({PLACE: 7})
+    assert (store.open("rows").version(), store.open("rows").count()) == (1, 0)
+    theirs = row_message(0, 100, partition=1, instruments=("binance:ETH-USDT",), depth=1.0)
+    two.append(rows(theirs), {(FEATURE_ROW, 1): 1})
+    one.move({PLACE: 9})
+    two.move({(FEATURE_ROW, 1): 3})
+    assert "depth" in store.open("rows").to_pyarrow_dataset().schema.names
+    assert [writer_of(store).resume(FEATURE_ROW, partition) for partition in (0, 1)] == [9, 3]
+    sleeper = writer_of(store)
+    one.append(rows(row_message(9, 101)), {PLACE: 10})
+    with pytest.raises(StateError, match="another writer took"):
+        sleeper.move({PLACE: 11})
+
+
 def test_records_that_came_by_no_topic_are_numbered_under_a_source_of_their_own(store):
     write(store, forecast(0, 100))
     writer = TableWriter(store, FORECASTS)

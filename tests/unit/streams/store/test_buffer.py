@@ -1,9 +1,11 @@
 import pytest
 
+from featurestore.backfill import CanonicalMessage
 from featurestore.store import Store, TableWriter
-from featurestore.store.tables import ROWS
-from schemas.errors import DecodeError
-from schemas.topics import FEATURE_ROW
+from featurestore.store.tables import FLOWS, ROWS
+from schemas.errors import DecodeError, StateError
+from schemas.topics import FEATURE_ROW, ONCHAIN_EVENT
+from streams.store import buffer as module
 from streams.store.buffer import TopicBuffer
 from tests.unit.featurestore.store.material import RULES, held, row_message
 
@@ -63,7 +65,7 @@ def test_a_message_that_cannot_be_read_is_passed(store):
     assert buffer_of(store).positions() == {0: 2}
 
 
-def test_repeats_alone_move_nothing_until_something_new_comes(store):
+def test_repeats_alone_move_with_what_comes_after_them(store):
     buffer = buffer_of(store)
     put(buffer, row_message(0, 100))
     buffer.commit()
@@ -73,6 +75,50 @@ def test_repeats_alone_move_nothing_until_something_new_comes(store):
     put(buffer, row_message(3, 103))
     assert buffer.commit() == (1, 0)
     assert buffer_of(store).positions() == {0: 4}
+
+
+def progress(offset, partition=0):
+    """A message of the chain's topic without an event: ingest writes one a second into each partition."""
+    return CanonicalMessage(ONCHAIN_EVENT, partition, offset, {"record": b"progress"}, b"")
+
+
+def test_many_messages_without_a_record_move_the_offsets_alone(store, monkeypatch):
+    # offsets 0 1 2 3 | 4 5 6 and the process is killed: a restart reads 4 to 6 again, not all
+    monkeypatch.setattr(module, "MOST_READ_AGAIN", 4)
+    buffer = TopicBuffer(ONCHAIN_EVENT, TableWriter(store, FLOWS), RULES)
+    for partition in (0, 1):
+        buffer.assign(partition, buffer.resume(partition) or 0)
+    put(buffer, *map(progress, range(3)))
+    assert not buffer.is_due()
+    assert (buffer.commit(), buffer.committed()) == ((0, 0), {0: 0, 1: 0})
+    put(buffer, progress(0, partition=1))
+    assert buffer.is_due()
+    assert (buffer.commit(), buffer.committed()) == ((0, 0), {0: 3, 1: 1})
+    put(buffer, progress(3))
+    assert not buffer.is_due()
+    again = TableWriter(store, FLOWS)
+    assert [again.resume(ONCHAIN_EVENT, partition) for partition in (0, 1)] == [3, 1]
+    assert (store.open("flows").version(), store.open("flows").count()) == (1, 0)
+
+
+def test_the_last_commit_takes_all_offsets_along(store):
+    buffer = buffer_of(store)
+    put(buffer, row_message(0, 100))
+    buffer.commit()
+    put(buffer, row_message(1, 100))
+    assert buffer.commit(all_offsets=True) == (0, 1)
+    assert buffer_of(store).positions() == {0: 2}
+    assert not buffer.is_due(all_offsets=True)
+
+
+def test_offsets_alone_are_refused_where_another_took_the_partition(store):
+    buffer, other = buffer_of(store), buffer_of(store)
+    put(other, row_message(0, 100))
+    other.commit()
+    with pytest.raises(DecodeError):
+        buffer.put(row_message(0, 100)._replace(value=b"bytes"))
+    with pytest.raises(StateError, match=r"another writer took feature\.row\.v1\[0\] from None to 1"):
+        buffer.commit(all_offsets=True)
 
 
 def test_a_partition_that_was_taken_away_is_not_written(store):
