@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from featurestore.store.chains import still_holds
 from featurestore.store.location import Store, read
 from featurestore.store.tables import DATE, FLOWS, LABELS, LATE, ROWS, SENTIMENT, TableSpec
 from schemas.errors import StateError
@@ -109,7 +110,7 @@ def events(store: Store, name: str, from_ns: int, to_ns: int, as_known_at: int |
 
     Default for `as_known_at`: the end of the span. In the order in which they became known. An
     event without a time of its own happened when it became known. Flows bear from_label and
-    to_label, and of a chain that was reorganised before `as_known_at` only what came of it holds.
+    to_label, and of a chain only what holds then: neither repeats nor what was reorganised (`chains`).
     """
     if name not in EVENT_TABLES:
         raise StateError(f"expected one of {', '.join(EVENT_TABLES)}, got {name!r}")
@@ -123,48 +124,17 @@ def events(store: Store, name: str, from_ns: int, to_ns: int, as_known_at: int |
     found = read(table, columns, within(spec, *span), span)
     order = ("known_time_ns", "raw_partition", "raw_offset", "raw_index")
     found = found.sort_by([(field, "ascending") for field in order])
+    found = found.filter(pa.array(_happened(found) >= from_ns))
     if name == FLOWS.name:
-        found = _labelled(found.filter(pa.array(_still_holds(found))), store, moment)
+        # Before the end of the span is cut off: what is told later says what holds in it.
+        found = _labelled(found.filter(pa.array(still_holds(found))), store, moment)
+    return found.filter(pa.array(_happened(found) < to_ns))
+
+
+def _happened(found: pa.Table) -> Times:
+    """Return when each event happened; one without a time of its own did when it became known."""
     own = found["event_time_ns"].to_numpy()
-    happened = np.where(own > 0, own, found["known_time_ns"].to_numpy())
-    return found.filter(pa.array((happened >= from_ns) & (happened < to_ns)))
-
-
-def _still_holds(flows: pa.Table) -> npt.NDArray[np.bool_]:
-    """Say of each flow, in order of known time, whether its block is still part of the chain.
-
-    A chain tells its blocks in rising order. Where it goes back, or tells a transfer again, it was
-    reorganised: what it told of that block and all later ones holds no more, and is told anew.
-    """
-    names = ("venue", "raw_partition", "block", "id")
-    chains: dict[tuple[str, int], list[int]] = {}
-    venues, partitions, blocks, ids = (flows[name].to_pylist() for name in names)
-    for at, chain in enumerate(zip(venues, partitions, strict=True)):
-        if blocks[at] >= 0:
-            chains.setdefault(chain, []).append(at)
-    holds = np.ones(len(flows), bool)
-    for told in chains.values():
-        went_back = _goes_back([blocks[at] for at in told], [ids[at] for at in told])
-        void_from = np.inf
-        for at, back in zip(reversed(told), reversed(went_back), strict=True):
-            holds[at] = blocks[at] < void_from
-            if back:
-                void_from = min(void_from, blocks[at])
-    return holds
-
-
-def _goes_back(blocks: list[int], ids: list[str]) -> list[bool]:
-    """Say of each transfer of a chain whether a new telling begins with it."""
-    seen: set[str] = set()
-    last, back = -1, []
-    for block, name in zip(blocks, ids, strict=True):
-        again = block < last or name in seen
-        if again:
-            seen.clear()
-        back.append(again)
-        seen.add(name)
-        last = block
-    return back
+    return np.asarray(np.where(own > 0, own, found["known_time_ns"].to_numpy()), np.int64)
 
 
 def _labelled(flows: pa.Table, store: Store, moment: int) -> pa.Table:

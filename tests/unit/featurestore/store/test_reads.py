@@ -141,6 +141,14 @@ def test_a_block_told_twice_in_a_row_is_told_anew(store):
     assert [row["id"] for row in flows(store, 20)] == ["a", "c"]
 
 
+def test_a_feed_that_sends_blocks_again_from_before_the_span_takes_nothing_away(store):
+    # told: 100(a) at 10, 101(b) at 20; the span begins at 15; sent again from 100 on, a alone so far
+    write(store, event_message(0, [transfer("a", 10, block=100), transfer("b", 20, block=101)]))
+    write(store, event_message(1, [transfer("a", 30, block=100, event_second=10)], first_raw=2))
+    found = events(store, "flows", 15 * SECOND_NS, 40 * SECOND_NS)
+    assert found["id"].to_pylist() == ["b"]
+
+
 def test_a_late_post_is_invisible_before_it_was_fetched(store):
     # written at 50 ---------- fetched at 90
     write(store, event_message(0, [post("p", 90, 50), post("q", 60, 55)]))
