@@ -34,3 +34,28 @@ CORRECTION_NS = 60 * DAY_NS
 """Residuals of so long before the fit correct the mean and give the quantiles, half coin, half pool."""
 CLIP_RATIO = 10.0
 """In fitting, a target counts as at most so many times its forecast; in scoring, as what it is."""
+FEATURES = (
+    "bar_negative_semivariance_1d",
+    "bar_negative_semivariance_1h",
+    "bar_range_variance_1d",
+    "bar_range_variance_1h",
+    "bar_realised_quarticity_1d",
+    "bar_realised_variance_1d",
+    "bar_realised_variance_1h",
+    "bar_realised_variance_5m",
+    "bar_realised_variance_6h",
+    "bar_realised_variance_7d",
+    "bar_signed_return_1d",
+    "bar_signed_return_1h",
+    "bar_signed_return_5m",
+    "bar_traded_volume_1d",
+    "bar_traded_volume_1h",
+    "bar_traded_volume_5m",
+    "bar_volume_surprise_1d",
+    "hour_cosine",
+    "hour_sine",
+    "market_bar_volatility_1h",
+    "weekday_cosine",
+    "weekday_sine",
+)
+"""What rows are backfilled with: a new feature changes no evaluation."""

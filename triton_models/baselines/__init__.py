@@ -1,0 +1,1 @@
+"""Honest baselines: what a network has to beat before it may say that it forecasts."""
