@@ -34,6 +34,8 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
     "egarch": {"vol": "EGARCH", "p": 1, "o": 1, "q": 1},
 }
 _LOG_LIMIT = 50.0
+_PERSISTENT = 1 + 1e-9
+"""The optimiser stops at 1 up to rounding; a sum over finitely many steps is finite there."""
 
 
 class Parameters(NamedTuple):
@@ -62,7 +64,7 @@ def fit(returns: Floats, kind: str) -> Parameters | None:
         found = model.fit(disp="off", show_warning=False).params
     parameters = Parameters(*(float(found.get(name, 0.0)) for name in ("omega", "alpha[1]", "gamma[1]", "beta[1]")))
     persistence = parameters.beta if kind == "egarch" else parameters.alpha + parameters.gamma / 2 + parameters.beta
-    return parameters if np.isfinite(parameters).all() and abs(persistence) < 1 else None
+    return parameters if np.isfinite(parameters).all() and abs(persistence) <= _PERSISTENT else None
 
 
 def next_variance(returns: Floats, parameters: Parameters, kind: str, start: float) -> Floats:
