@@ -22,7 +22,8 @@ from schemas.rows import AGED, Rows, decode_rows
 from schemas.topics import MARKET_STATE
 
 _MESSAGES_BETWEEN = 1024
-"""Messages read before tiles are closed: the more, the fewer and larger the blocks."""
+_EVENTS_BETWEEN = 300_000
+"""Messages or events read before tiles are closed: the more, the fewer and larger the blocks."""
 
 
 class CanonicalMessage(NamedTuple):
@@ -72,6 +73,21 @@ class Backfill:
                     else:
                         yield output
 
+    def rows(self, messages: Iterable[CanonicalMessage]) -> Iterator[Output]:
+        """Take in messages and yield the row messages that they complete, those of a partition in order."""
+        applied, held = 0, 0
+        for message in messages:
+            self.apply(message)
+            applied += 1
+            if applied >= _MESSAGES_BETWEEN or self._held - held >= _EVENTS_BETWEEN:
+                yield from self.advance()
+                applied, held = 0, self._held
+        yield from self.advance()
+
+    @property
+    def _held(self) -> int:
+        return sum(engine.pending_events for engine in self.engines)
+
     def _return_part(self, output: Output) -> None:
         offset = self._market_offsets[output.partition]
         self._market_offsets[output.partition] = offset + 1
@@ -93,11 +109,7 @@ def backfill(
     tiles that closes.
     """
     engines = Backfill(rules, catalogue, announcements, on_tiles=on_tiles)
-    for count, message in enumerate(messages, start=1):
-        engines.apply(message)
-        if count % _MESSAGES_BETWEEN == 0:
-            yield from engines.advance()
-    yield from engines.advance()
+    yield from engines.rows(messages)
 
 
 def rows_hash(values: Iterable[bytes]) -> str:

@@ -285,6 +285,7 @@ def _options(settings: Settings, stage: Stage) -> dict[str, Any]:
         "table_standby_replicas": settings.standby_replicas,
         "processing_guarantee": "at_least_once",
         "broker_session_timeout": settings.session_timeout_seconds,
+        "broker_request_timeout": max(90.0, settings.session_timeout_seconds + 10.0),
         "broker_heartbeat_interval": settings.session_timeout_seconds / 4,
         "broker_max_poll_records": _QUEUE_MESSAGES,
         "broker_commit_interval": 3600.0,

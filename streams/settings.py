@@ -1,8 +1,9 @@
 """All settings: read once from the environment, each with its unit, default and meaning."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -60,7 +61,7 @@ class Settings:
     worker: int = _setting(
         -1, "index", "Which of its stage's workers this process is: its static membership; -1: none", "-1..63"
     )
-    batch_events: int = _setting(500, "events", "Events in a micro-batch before it is sent", "1..10000")
+    batch_events: int = _setting(2_000, "events", "Events in a micro-batch before it is sent", "1..10000")
     batch_ms: float = _setting(200.0, "ms", "Time after which an unfilled micro-batch is sent", "0..60000")
     heartbeat_writer: str = _setting(
         "ingest",
@@ -108,7 +109,9 @@ class Settings:
         known = {variable(item.name): item.name for item in fields(cls)}
         unknown = sorted(name for name in given if name.startswith(PREFIX) and name not in known)
         if unknown:
-            raise SettingsError(f"{unknown[0]}: there is no such setting; `foreshock settings` lists them all")
+            raise SettingsError(
+                f"{unknown[0]}: there is no such setting;{_nearest(unknown[0], known)} `foreshock settings` lists them all"
+            )
         values: dict[str, Any] = {name: given[key] for key, name in known.items() if key in given}
         return cls(**values)
 
@@ -161,6 +164,45 @@ def describe() -> list[tuple[str, str, str, str]]:
         (variable(item.name), str(item.default), item.metadata["unit"], item.metadata["meaning"])
         for item in fields(Settings)
     ]
+
+
+_FOLLOWED = {
+    "bootstrap_servers": "kafka_port",
+    "triton_url": "triton_grpc_port",
+    "store_url": "state_dir",
+    "allowed_lateness_seconds": "profile",
+    "idle_timeout_seconds": "profile",
+    "tile_interval_seconds": "profile",
+    "row_interval_seconds": "profile",
+}
+"""What a setting follows from where it is left open."""
+
+
+def in_force(settings: Settings, name: str, environment: Mapping[str, str]) -> tuple[str, str]:
+    """Return the value of the variable `name` that holds, and where it is from.
+
+    >>> given = {"FORESHOCK_KAFKA_PORT": "9092"}
+    >>> found = Settings.from_environment(given)
+    >>> in_force(found, "FORESHOCK_BOOTSTRAP_SERVERS", given), in_force(found, "FORESHOCK_WORKERS", given)
+    (('127.0.0.1:9092', 'FORESHOCK_KAFKA_PORT'), ('1', 'default'))
+    >>> in_force(found, "FORESHOCK_ALLOWED_LATENESS_SECONDS", given)
+    ('2.5', 'FORESHOCK_PROFILE')
+    """
+    own = name.removeprefix(PREFIX).lower()
+    value = getattr(settings, own)
+    followed = _FOLLOWED.get(own)
+    if followed == "profile" and value < 0:
+        return f"{getattr(settings.rules, own.removesuffix('_seconds') + '_ns') / 1e9:g}", variable(followed)
+    if environment.get(name):
+        return str(value), "environment"
+    return str(value), variable(followed) if followed and followed != "profile" else "default"
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    """Return the settings most like a name that is none, as a part of a sentence."""
+    own = {each.removeprefix(PREFIX): each for each in known}
+    found = get_close_matches(name.removeprefix(PREFIX), own, n=3, cutoff=0.6)
+    return f" did you mean {' or '.join(own[each] for each in found)}?" if found else ""
 
 
 def _check_intervals(rules: Rules) -> None:

@@ -8,21 +8,20 @@ from featurestore.backfill import Backfill, CanonicalMessage
 from featurestore.catalogue import Catalogue
 from featurestore.defaults import MARKET_RECORDS, default_features
 from schemas import Rules
-from schemas.topics import EVENT_TOPICS, EXCHANGE_EVENT, FEATURE_ROW, MARKET_STATE, RAW_EXCHANGE
+from schemas.batches import decode_batch
+from schemas.topics import EXCHANGE_EVENT, FEATURE_ROW, RAW_EXCHANGE
 from streams.bench.floor import read_batches, read_frames
-from streams.bench.ground import Ground, Pace, RawRecord, Say, fill, ground, stages
+from streams.bench.ground import Ground, Pace, RawRecord, Say, ground, stages
 from streams.bench.report import Figure, Outcome, after, machine
 from streams.bench.traffic import Traffic, canonical
 from streams.settings import Settings
 from streams.sources.replay import with_heartbeats
 
-_MESSAGES_BETWEEN = 256
-
 
 def run(settings: Settings, traffic: Traffic, say: Say, workers: int = 1) -> Outcome:
     """Measure from memory, through Kafka, and from raw trades; `workers` processes of each stage."""
-    before, rules = machine(), settings.rules
-    figures = from_memory(traffic, rules, say)
+    before = machine()
+    figures = from_memory(settings, traffic, say)
     shares: dict[str, float] = {}
     for figure, pace in (
         through_kafka(settings, traffic, say, workers),
@@ -42,7 +41,7 @@ def run(settings: Settings, traffic: Traffic, say: Say, workers: int = 1) -> Out
 def described(traffic: Traffic, settings: Settings, workers: int) -> dict[str, str]:
     """Return what was run, for people."""
     rules = settings.rules
-    whole = Catalogue.discover(rules)
+    whole = Catalogue.discover(settings.rules)
     return {
         "events": f"{traffic.events:,}",
         "instruments": str(traffic.instruments),
@@ -55,11 +54,11 @@ def described(traffic: Traffic, settings: Settings, workers: int) -> dict[str, s
     }
 
 
-def from_memory(traffic: Traffic, rules: Rules, say: Say) -> list[Figure]:
+def from_memory(settings: Settings, traffic: Traffic, say: Say) -> list[Figure]:
     """Measure the engines alone, on one core: canonical messages in memory to row messages."""
     say("canonical messages for the run from memory")
-    messages = list(canonical(traffic, rules))
-    whole = Catalogue.discover(rules)
+    messages = list(canonical(traffic, settings.rules, settings.batch_events))
+    whole = Catalogue.discover(settings.rules)
     market = default_features(whole, MARKET_RECORDS)
     cases = {
         "market columns": market,
@@ -69,7 +68,7 @@ def from_memory(traffic: Traffic, rules: Rules, say: Say) -> list[Figure]:
     figures = []
     for name, catalogue in cases.items():
         say(f"from memory, {name}")
-        pace = _engines(messages, traffic.events, rules, catalogue)
+        pace = _engines(messages, traffic.events, settings.rules, catalogue)
         figures.append(
             Figure(
                 what=f"memory -> rows, {name} ({len(catalogue.features)}), one core",
@@ -84,12 +83,8 @@ def from_memory(traffic: Traffic, rules: Rules, say: Say) -> list[Figure]:
 
 def _engines(messages: Iterable[CanonicalMessage], events: int, rules: Rules, catalogue: Catalogue) -> Pace:
     engines = Backfill(rules, catalogue)
-    started, cpu, rows = time.perf_counter(), time.process_time(), 0
-    for count, message in enumerate(messages, start=1):
-        engines.apply(message)
-        if not count % _MESSAGES_BETWEEN:
-            rows += sum(1 for _ in engines.advance())
-    rows += sum(1 for _ in engines.advance())
+    started, cpu = time.perf_counter(), time.process_time()
+    rows = sum(1 for _ in engines.rows(messages))
     seconds = time.perf_counter() - started
     return Pace(events / seconds if rows else 0.0, {"engine": (time.process_time() - cpu) / (events / 1e6)})
 
@@ -97,10 +92,9 @@ def _engines(messages: Iterable[CanonicalMessage], events: int, rules: Rules, ca
 def through_kafka(settings: Settings, traffic: Traffic, say: Say, workers: int) -> tuple[Figure, Pace]:
     """Measure canonical topics to rows, with the broker on the same machine."""
     with ground(settings, by_default=True) as place:
-        messages = canonical(traffic, settings.rules)
-        fill(place.settings, (_record(message) for message in messages), say)
-        say("canonical topic -> rows")
-        pace = _rows(place, ("featurize",), (MARKET_STATE, FEATURE_ROW), traffic, say, workers)
+        messages = canonical(traffic, settings.rules, settings.batch_events)
+        records = ((_record(message), _events(message)) for message in messages)
+        pace = _rows(place, ("featurize",), records, traffic, say, workers)
         say("reading and decoding the same topic")
         floor = read_batches(place.settings, EXCHANGE_EVENT)
     return _figure("canonical topic -> rows", pace, floor, ">= 700,000"), with_floor(pace, floor)
@@ -109,9 +103,8 @@ def through_kafka(settings: Settings, traffic: Traffic, say: Say, workers: int) 
 def from_raw(settings: Settings, traffic: Traffic, say: Say, workers: int) -> tuple[Figure, Pace]:
     """Measure raw frames to rows: ingest, featurize and the broker on the same machine."""
     with ground(replace(settings, heartbeat_writer="replay"), by_default=True) as place:
-        fill(place.settings, raw_records(traffic, settings.rules), say)
-        say("raw topic -> rows")
-        pace = _rows(place, ("ingest", "featurize"), (EXCHANGE_EVENT,), traffic, say, workers)
+        records = raw_records(traffic, settings.rules)
+        pace = _rows(place, ("ingest", "featurize"), records, traffic, say, workers)
         say("reading and decoding the same topic")
         floor = read_frames(place.settings, RAW_EXCHANGE)
     return _figure("raw JSON trades -> rows", pace, floor, ">= 300,000"), with_floor(pace, floor)
@@ -122,23 +115,31 @@ def with_floor(pace: Pace, floor: Pace) -> Pace:
     return Pace(pace.rate, pace.cpu | {"decode-only": floor.cpu["reader"]})
 
 
-def raw_records(traffic: Traffic, rules: Rules) -> Iterable[RawRecord]:
-    """Yield the traffic and its heartbeats as records of the raw topics."""
+def raw_records(traffic: Traffic, rules: Rules) -> Iterable[tuple[RawRecord, int]]:
+    """Yield the traffic and its heartbeats as records of the raw topics, each with its number of events."""
     for topic, partition, message in with_heartbeats(traffic.frames(), rules):
-        yield topic, partition, message.key or None, message.value, list(message.headers().items())
+        headers = list(message.headers().items())
+        yield (topic, partition, message.key or None, message.value, headers), int(bool(message.value))
 
 
 def _record(message: CanonicalMessage) -> RawRecord:
     return message.topic, message.partition, None, message.value, list(message.headers.items())
 
 
+def _events(message: CanonicalMessage) -> int:
+    return len(decode_batch(message.value)) if message.value else 0
+
+
 def _rows(
-    place: Ground, names: tuple[str, ...], begin: tuple[str, ...], traffic: Traffic, say: Say, workers: int
+    place: Ground,
+    names: tuple[str, ...],
+    records: Iterable[tuple[RawRecord, int]],
+    traffic: Traffic,
+    say: Say,
+    workers: int,
 ) -> Pace:
     with stages(place, names, workers) as running:
-        if len(names) > 1:  # the first stage begins when the others are there
-            running.start_behind(names[0], dict.fromkeys(EVENT_TOPICS, place.settings.partitions))
-        return running.follow(FEATURE_ROW, begin, say).pace(traffic.events)
+        return running.pace(records, traffic.events, FEATURE_ROW, say)
 
 
 def _figure(what: str, pace: Pace, floor: Pace, wanted: str) -> Figure:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import msgspec
@@ -18,6 +18,7 @@ from deploy.stack import Stack, default_folder, private_stack
 from featurestore.catalogue import Catalogue
 from featurestore.defaults import default_features
 from schemas.errors import StackError
+from schemas.metrics import OFFSET_LAG
 from streams.announcements import announce
 from streams.kafka import consumer, create_topics, partition_counts, producer_config
 from streams.run import Piece, Supervisor, stage_pieces
@@ -28,11 +29,15 @@ Say = Callable[[str], None]
 """Is told in a few words what is being done."""
 
 _DEFAULT_FEATURIZE = (sys.executable, "-c", "from streams.bench.process import featurize; featurize()")
-_LOOK_SECONDS = 0.02
+_WARM_SHARE = 0.1
+"""Of the events; they warm the stages up before the clock runs."""
+_SUSPENDED_SECONDS = 300.0
+"""For so long may processes be suspended before their group or their watchdog gives them up."""
 _FOLLOW_SECONDS = 0.1
 """Between two looks at a run: each is a question to the broker that is measured."""
 _START_SECONDS = 90.0
-_QUIET_SECONDS = 1.5
+_QUIET_SECONDS = 4.0
+"""Longer than the stages take to tell their lag again."""
 _STUCK_SECONDS = 60.0
 
 RawRecord = tuple[str, int, bytes | None, bytes | None, list[tuple[str, bytes]]]
@@ -69,6 +74,9 @@ def ground(settings: Settings, *, by_default: bool = False) -> Iterator[Ground]:
             bootstrap_servers=stack.bootstrap_servers,
             metrics_port=free_ports().kafka,
             state_dir=stack.folder / "state",
+            session_timeout_seconds=_SUSPENDED_SECONDS,
+            stall_seconds=2 * _SUSPENDED_SECONDS,
+            delivery_timeout_seconds=2 * _SUSPENDED_SECONDS,
         )
         create_topics(private)
         whole = Catalogue.discover(private.rules)
@@ -120,8 +128,6 @@ class Running:
     place: Ground
     supervisor: Supervisor
     pieces: list[Piece]
-    stopped: dict[str, int] = field(default_factory=dict)
-    """How often we have ended a process ourselves."""
 
     def samples(self) -> Samples | None:
         """Return their metrics; None while one does not answer."""
@@ -137,20 +143,6 @@ class Running:
             self._look(give_up, "a stage did not start")
             time.sleep(0.1)
 
-    def start_behind(self, stage: str, topics: Mapping[str, int]) -> None:
-        """Start a stage only once the others read `topics`; raises StackError."""
-        names = [name for name in self.supervisor.names if name.startswith(stage)]
-        self.supervisor.stop(names)
-        ports = [piece for piece in self.pieces if piece.name not in names]
-        give_up = time.monotonic() + _START_SECONDS
-        while not all(reads_all(_scraped(ports), [topic], count) for topic, count in topics.items()):
-            if time.monotonic() > give_up:
-                raise StackError(f"a stage did not start; logs in {self.supervisor.logs}")
-            self.supervisor.look()
-            time.sleep(0.1)
-        self.stopped = {name: len(self.supervisor.exits(name)) for name in names}
-        self.supervisor.start(names)
-
     def processes(self) -> dict[str, psutil.Process]:
         """Return the processes by name, the broker's too."""
         pids = {name: self.supervisor.pid(name) for name in self.supervisor.names}
@@ -161,35 +153,76 @@ class Running:
         """Return the CPU time that each process has used."""
         return {name: sum(process.cpu_times()[:2]) for name, process in self.processes().items()}
 
-    def follow(self, topic: str, begin: Iterable[str], say: Say) -> "Course":
-        """Watch the stages from their first record on a topic of `begin` until `topic` grows no more."""
-        settings = self.place.settings
-        first, ends = [_Ends(settings, name) for name in begin], _Ends(settings, topic)
-        course = Course()
-        moved, say_at = time.monotonic(), 0.0
+    def pace(self, records: Iterable[tuple[RawRecord, int]], events: int, topic: str, say: Say) -> "Pace":
+        """Return how fast the stages turn `records` into messages on `topic`.
+
+        `records`: each with its number of events; `events`: of all of them. The first ones start the
+        stages and warm them up. While the others are put on their topics the stages are suspended;
+        the clock runs from when they go on to the last message on `topic`.
+        """
+        records, ends = iter(records), _Ends(self.place.settings, topic)
+        done = 0
+
+        def until(limit: float) -> Iterator[RawRecord]:
+            nonlocal done
+            for record, count in records:
+                done += count
+                yield record
+                if done >= limit:
+                    break
+
         try:
-            while not course.points or time.monotonic() - moved < _QUIET_SECONDS or not course.last:
-                written, now = ends.total(), time.monotonic()
-                if not course.points:
-                    moved = now
-                    if any(each.total() for each in first):
-                        course.points.append(Point(now, written, self.cpu_seconds()))
-                elif written > course.last:
-                    moved = now
-                    course.points.append(Point(now, written, self.cpu_seconds()))
-                if now > say_at:
-                    say_at = now + 0.2
-                    say(f"{written:,} messages on {topic}")
-                self._look(moved + _STUCK_SECONDS, f"nothing comes on {topic}")
-                time.sleep(_FOLLOW_SECONDS if course.points else _LOOK_SECONDS)
-            return course
+            fill(self.place.settings, until(_WARM_SHARE * events), say)
+            self._last_growth(ends, 0, say)
+            written, warm = ends.total(), done
+            with self._suspended():
+                fill(self.place.settings, until(float("inf")), say)
+                begin, before = time.monotonic(), self.cpu_seconds()
+            end, after = self._last_growth(ends, written, say)
         finally:
-            for each in (*first, ends):
-                each.close()
+            ends.close()
+        events = done - warm
+        millions = events / 1e6
+        cpu = {name: (seconds - before.get(name, 0.0)) / millions for name, seconds in after.items()}
+        return Pace(events / (end - begin), cpu)
+
+    @contextmanager
+    def _suspended(self) -> Iterator[None]:
+        """Suspend the stages' processes for the block; their sessions have to outlive it."""
+        processes = [psutil.Process(pid) for name in self.supervisor.names if (pid := self.supervisor.pid(name))]
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.resume()
+
+    def _last_growth(self, ends: "_Ends", written: int, say: Say) -> tuple[float, dict[str, float]]:
+        """Wait until a topic of `written` messages has grown, grows no more and nothing waits to be read.
+
+        Returns when it last grew, and the CPU seconds by then.
+        """
+        begun, moved, say_at = False, time.monotonic(), 0.0
+        cpu = self.cpu_seconds()
+        while not begun or time.monotonic() - moved < _QUIET_SECONDS or not self._all_is_read():
+            time.sleep(_FOLLOW_SECONDS)
+            total, now = ends.total(), time.monotonic()
+            if total > written:
+                begun, written, moved, cpu = True, total, now, self.cpu_seconds()
+            if now > say_at:
+                say_at = now + 0.2
+                say(f"{written:,} messages written")
+            self._look(moved + _STUCK_SECONDS, "nothing is written")
+        return moved, cpu
+
+    def _all_is_read(self) -> bool:
+        samples = self.samples()
+        return samples is not None and not any(lag for (name, _), lag in samples.items() if name == OFFSET_LAG.name)
 
     def _look(self, give_up: float, problem: str) -> None:
         self.supervisor.look()
-        ended = [name for name in self.supervisor.names if len(self.supervisor.exits(name)) > self.stopped.get(name, 0)]
+        ended = [name for name in self.supervisor.names if self.supervisor.exits(name)]
         if ended or time.monotonic() > give_up:
             logs = self.supervisor.logs
             raise StackError(f"{problem}{f': {ended[0]} ended' if ended else ''}; logs in {logs}")
@@ -197,34 +230,6 @@ class Running:
 
 def _scraped(pieces: Iterable[Piece]) -> Samples | None:
     return scrape(int(piece.environment["FORESHOCK_METRICS_PORT"]) for piece in pieces)
-
-
-@dataclass(frozen=True)
-class Point:
-    """How much was written at one moment, and the CPU seconds of each process by then."""
-
-    at: float
-    written: int
-    cpu: dict[str, float]
-
-
-@dataclass
-class Course:
-    """A run from its first output to its last."""
-
-    points: list[Point] = field(default_factory=list)
-
-    @property
-    def last(self) -> int:
-        """Return how much is written by now."""
-        return self.points[-1].written if self.points else 0
-
-    def pace(self, events: int) -> "Pace":
-        """Return the pace from the first output to the last, which `events` gave together."""
-        begin, end = self.points[0], self.points[-1]
-        millions = events / 1e6
-        cpu = {name: (seconds - begin.cpu.get(name, 0.0)) / millions for name, seconds in end.cpu.items()}
-        return Pace(events / max(end.at - begin.at, _FOLLOW_SECONDS), cpu)
 
 
 @dataclass(frozen=True)

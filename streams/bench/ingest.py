@@ -7,7 +7,7 @@ from schemas import Rules
 from schemas.topics import EXCHANGE_EVENT, RAW_EXCHANGE
 from streams.bench.featurize import described, raw_records, with_floor
 from streams.bench.floor import read_frames
-from streams.bench.ground import Pace, RawRecord, Say, fill, ground, stages
+from streams.bench.ground import Pace, RawRecord, Say, ground, stages
 from streams.bench.report import Figure, Outcome, after, machine
 from streams.bench.traffic import Traffic
 from streams.ingest.fast import FastNormaliser, RawRun
@@ -21,10 +21,9 @@ def run(settings: Settings, traffic: Traffic, say: Say, workers: int = 1) -> Out
     before = machine()
     figures = [from_memory(traffic, settings.rules, say)]
     with ground(replace(settings, heartbeat_writer="replay")) as place:
-        fill(place.settings, raw_records(traffic, settings.rules), say)
-        say("raw topic -> canonical topic")
+        records = raw_records(traffic, settings.rules)
         with stages(place, ("ingest",), workers) as running:
-            pace = running.follow(EXCHANGE_EVENT, (EXCHANGE_EVENT,), say).pace(traffic.events)
+            pace = running.pace(records, traffic.events, EXCHANGE_EVENT, say)
         say("reading and decoding the same topic")
         floor = read_frames(place.settings, RAW_EXCHANGE)
     figures.append(
@@ -49,7 +48,7 @@ def from_memory(traffic: Traffic, rules: Rules, say: Say) -> Figure:
     """Measure the normalisers alone, on one core."""
     say("raw frames for the run from memory")
     records: dict[tuple[str, int], list[RawRecord]] = {}
-    for record in raw_records(traffic, rules):
+    for record, _ in raw_records(traffic, rules):
         records.setdefault(record[:2], []).append(record)
     say("from memory")
     started, cpu = time.perf_counter(), time.process_time()

@@ -24,7 +24,8 @@ from streams.settings import Settings
 _MB = 1 << 20
 _LOOK_SECONDS = 2.0
 _SPARSE_PER_SECOND = 5
-_MESSAGES_BETWEEN = 1_024
+_BATCH_EVENTS = 2_000
+_SAY_EVERY = 1_000
 _WARM_SHARE = 1 / 3
 """The share of a live run that is left out of its slope: windows fill up in it."""
 
@@ -66,19 +67,11 @@ def _engine_bytes(traffic: Traffic, rules: Rules, say: Say) -> int:
     gc.collect()
     before = _resident()
     engines = Backfill(rules, Catalogue.discover(rules))
-    for count, message in enumerate(canonical(traffic, rules), start=1):
-        engines.apply(message)
-        if not count % _MESSAGES_BETWEEN:
-            _drain(engines)
-            say(f"{traffic.instruments} instruments, {count:,} messages")
-    _drain(engines)
+    for count, _ in enumerate(engines.rows(canonical(traffic, rules, _BATCH_EVENTS)), start=1):
+        if not count % _SAY_EVERY:
+            say(f"{traffic.instruments} instruments, {count:,} row messages")
     gc.collect()
     return _resident() - before
-
-
-def _drain(engines: Backfill) -> None:
-    for _ in engines.advance():
-        pass
 
 
 def _resident() -> int:

@@ -22,8 +22,8 @@ _VENUES = (("binance", "{}USDT", 0.5), ("binance-usdm", "{}USDT", 0.3), ("binanc
 _CONNECTIONS = 4
 """Of one venue; together they fill all raw partitions."""
 _SEED = 11
-_READ_AT_ONCE = 8_000
-"""Frames between two flushes, as ingest has them when it is behind."""
+_READ_AT_ONCE = 32_000
+"""Frames between two flushes: what ingest takes in 0.4 s when it is behind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ def _letters(number: int) -> str:
     return chr(65 + number // 676) + chr(65 + number // 26 % 26) + chr(65 + number % 26)
 
 
-def canonical(traffic: Traffic, rules: Rules, batch_events: int = 500) -> Iterator[CanonicalMessage]:
+def canonical(traffic: Traffic, rules: Rules, batch_events: int) -> Iterator[CanonicalMessage]:
     """Yield the canonical log that ingest makes of the traffic and its heartbeats, offsets included."""
     offsets = dict.fromkeys(((topic, p) for topic in EVENT_TOPICS for p in range(rules.partitions)), 0)
     for topic, partition, value, headers in _normalised(with_heartbeats(traffic.frames(), rules), rules, batch_events):

@@ -72,7 +72,7 @@ class Normaliser:
         raw_topic: str,
         raw_partition: int,
         rules: Rules,
-        batch_events: int = 500,
+        batch_events: int = 2_000,
         decoders: Mapping[str, Decode] | None = None,
     ) -> None:
         if raw_topic not in FEEDS:

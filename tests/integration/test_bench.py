@@ -16,7 +16,7 @@ from streams.settings import Settings
 from tests.integration.live import reset, settings_for
 
 pytestmark = pytest.mark.timeout(300)
-SMALL = Traffic(instruments=20, per_second=200, seconds=20)
+SMALL = Traffic(instruments=20, per_second=100, seconds=60)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_frames_to_rows_are_timed_beside_a_reader_that_only_decodes():
 
 
 def test_engines_are_timed_from_memory():
-    assert all(figure.value > 0 for figure in featurize.from_memory(SMALL, Settings().rules, lambda _: None))
+    assert all(figure.value > 0 for figure in featurize.from_memory(Settings(), SMALL, lambda _: None))
 
 
 def test_rows_are_timed_under_traffic_by_the_clock():
