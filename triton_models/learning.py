@@ -4,13 +4,14 @@ One thread, deterministic kernels, one seed: the same lessons give the same bits
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from schemas.tensors import HORIZON_NS
 from triton_models.dataset import NEVER, Indices
@@ -26,8 +27,10 @@ _SELECTING_NS = HORIZON_NS["1h"]
 """Longer horizons have too few independent targets to choose a checkpoint by ..."""
 _LONG_WEIGHT = 0.1
 """... and networks overfit them (bars, one day: QLIKE 5 % above log-HAR's at full weight)."""
-_GATE_RATE = 10.0
-"""Gates learn so much faster than weights: else none would close before the learning rate has fallen."""
+_GATE_TRAVEL = 8.0
+"""Openings that a gate could close by in all of training: enough to close for good halfway ..."""
+_GATE_START = 0.25
+"""... after so much of it, in which the network finds out what its inputs are for."""
 
 
 class Lessons(Protocol):
@@ -62,22 +65,24 @@ def learn(
     average = copy.deepcopy(network)
     weights = torch.tensor([_LONG_WEIGHT if HORIZON_NS[name] > _SELECTING_NS else 1.0 for name in lessons.horizons])
     best, history = copy.deepcopy(network.state_dict()), [_validation_loss(network, lessons)]
-    steps = max(1, options.examples // options.batch)
-    optimiser = _optimiser(network, options)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.epochs * steps)
+    costs = [history[0] + _penalty(network, options)]
+    steps = options.steps // options.epochs
+    optimiser = torch.optim.AdamW(_weights(network), lr=options.learning_rate, weight_decay=options.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.steps)
     for epoch in range(options.epochs):
         for step in range(steps):
             rows = np.sort(random.choice(lessons.training, options.batch))
             examples = hidden(lessons.taught(rows), network.inputs.members, options.dropout)
             _step(network, optimiser, examples, weights)
-            _shrink(network, _GATE_RATE * float(schedule.get_last_lr()[0]) * options.gate_penalty)
+            _close(network, options, (epoch * steps + step) / options.steps)
             schedule.step()
             _average(average, network, options.averaging)
-            progress(f"epoch {epoch + 1} of {options.epochs}", (epoch * steps + step + 1) / (options.epochs * steps))
+            progress(f"epoch {epoch + 1} of {options.epochs}", (epoch * steps + step + 1) / options.steps)
         history.append(_validation_loss(average, lessons))
-        if history[-1] <= min(history):
+        costs.append(history[-1] + _penalty(average, options))
+        if costs[-1] <= min(costs) or not len(lessons.validation):
             best = copy.deepcopy(average.state_dict())
-        if len(lessons.validation) and len(history) - 1 - int(np.argmin(history)) >= options.patience:
+        if len(lessons.validation) and epoch + 1 - int(np.argmin(costs)) >= options.patience:
             break
     average.load_state_dict(best)
     return average.eval(), [round(loss, 6) for loss in history]
@@ -127,29 +132,36 @@ def deterministic(seed: int) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _optimiser(network: Network, options: Options) -> torch.optim.Optimizer:
-    """Return AdamW; gates do not decay, the proximal step is their penalty."""
-    gates = [network.inputs.gates] if isinstance(network.inputs, GatedInputs) else []
-    others = [parameter for parameter in network.parameters() if not any(parameter is one for one in gates)]
-    groups = [{"params": others}]
-    if gates:
-        groups.append({"params": gates, "lr": _GATE_RATE * options.learning_rate, "weight_decay": 0.0})  # type: ignore[dict-item]
-    return torch.optim.AdamW(groups, lr=options.learning_rate, weight_decay=options.weight_decay)
+def _weights(network: Network) -> list[nn.Parameter]:
+    """Return what AdamW learns: all parameters but gates, which have steps of their own."""
+    gates = network.inputs.gates if isinstance(network.inputs, GatedInputs) else None
+    return [parameter for parameter in network.parameters() if parameter is not gates]
 
 
 def _step(network: Network, optimiser: torch.optim.Optimizer, examples: Examples, weights: Tensor) -> None:
+    (parameters,) = (group["params"] for group in optimiser.param_groups)
     correction, _ = network(examples.features, examples.mask, examples.age)
     known = torch.isfinite(examples.target).sum().clamp(min=1)
     loss = (losses(examples, correction) * weights).sum() / known
-    optimiser.zero_grad()
+    network.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
     optimiser.step()
 
 
-def _shrink(network: Network, amount: float) -> None:
-    if isinstance(network.inputs, GatedInputs):
-        network.inputs.shrink(amount)
+def _close(network: Network, options: Options, done: float) -> None:
+    """Let gates take a step; none while the network begins, ever smaller ones later."""
+    inputs = network.inputs
+    if isinstance(inputs, GatedInputs) and options.gate_penalty and done >= _GATE_START:
+        rate = _GATE_TRAVEL / options.steps * (1 + math.cos(math.pi * done)) / 2
+        inputs.step(rate, options.gate_penalty)
+
+
+def _penalty(network: Network, options: Options) -> float:
+    """Return what open gates cost, so that no epoch is kept for being early."""
+    if not isinstance(network.inputs, GatedInputs):
+        return 0.0
+    return options.gate_penalty * float(network.inputs.gates.detach().sum())
 
 
 def _average(average: Network, network: Network, decay: float) -> None:

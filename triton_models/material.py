@@ -31,7 +31,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     dropout: float = 0.2
     """Probability that an example does not get to see a modality."""
     gate_penalty: float = 0.0
-    """L1 penalty on input gates; from 0 (no gates) to 1, at which only a steady gradient keeps one open."""
+    """L1 penalty on input gates, 0: no gates. A feature is read if it lowers the loss by more per opening."""
     averaging: float = 0.98
     """Decay of the moving average of weights, per step."""
     patience: int = 3
@@ -40,6 +40,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     validation_examples: int = 4096
     har_rows: int = 200_000
     seed: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Return the steps of the optimiser in all epochs."""
+        return self.epochs * max(1, self.examples // self.batch)
 
 
 DEFAULTS = Options()

@@ -91,6 +91,11 @@ def make_spec(kind, pinned, fitted):
     )
 
 
+@pytest.fixture(scope="session", name="make_spec")
+def make_any_spec():
+    return make_spec
+
+
 @pytest.fixture(scope="session")
 def random_weights():
     """Weights of a network that has learnt something, whatever it is."""
