@@ -3,7 +3,9 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -17,6 +19,13 @@ from streams.sources.captures import Captures, find_captures
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and how much of it is done, in [0, 1]."""
+
+
+class _Named(msgspec.Struct):
+    """What a raw bar says of its instrument."""
+
+    instrument_id: str
+
 
 _PATTERN = "*_5m.parquet"
 _SETTLED_NS = 10 * MINUTE_NS
@@ -41,16 +50,29 @@ def find_bars(data: Path) -> Captures:
         raise SettingsError(f"--data {data}: {error}") from None
 
 
-def first_and_last_ns(bars: Captures) -> tuple[int, int]:
-    """Return the starts of the first and the last bar of all files, in nanoseconds."""
-    starts = []
+class Span(NamedTuple):
+    """When an instrument has bars, in nanoseconds: the starts of its first and last one."""
+
+    first_ns: int
+    last_ns: int
+
+
+def spans_of(bars: Captures) -> dict[str, Span]:
+    """Return the spans of all instruments that have a bar, by their id ("binance:BTC-USDT").
+
+    Raises:
+        DecodeError: where a file is no whole bar file.
+    """
+    found: dict[str, Span] = {}
     for capture in bars.files:
-        dates = pq.read_table(capture.path, columns=["date"]).column("date")
-        span = pc.min_max(dates.cast(pa.timestamp("ns", "UTC")).cast(pa.int64())).as_py()
-        starts += [time for time in span.values() if time is not None]
-    if not starts:
-        raise SettingsError("--data: the bar files have no rows")
-    return min(starts), max(starts)
+        message = next(iter(capture.read()), None)
+        if message is None:
+            continue
+        starts = pc.min_max(_starts(capture.path)).as_py()
+        name = msgspec.json.decode(message.value, type=_Named).instrument_id
+        before = found.get(name, Span(starts["min"], starts["max"]))
+        found[name] = Span(min(before.first_ns, starts["min"]), max(before.last_ns, starts["max"]))
+    return found
 
 
 def data_hash(bars: Captures) -> str:
@@ -62,7 +84,11 @@ def data_hash(bars: Captures) -> str:
 
 
 def rows_of(
-    bars: Captures, features: tuple[str, ...], until_ns: int, cache: Path, progress: Progress = lambda _text, _ratio: None
+    bars: Captures,
+    features: tuple[str, ...],
+    until_ns: int,
+    cache: Path,
+    progress: Progress = lambda _text, _ratio: None,
 ) -> pa.Table:
     """Return the rows up to and including `until_ns`, from `cache` where they are there.
 
@@ -70,7 +96,9 @@ def rows_of(
     """
     catalogue = Catalogue.discover(BARS).subset(features)
     name = hashlib.sha256(f"{data_hash(bars)} {BARS.rules_id} {catalogue.feature_set_id}".encode()).hexdigest()[:16]
-    kept = sorted(path for path in cache.glob(f"rows-{name}-*.parquet") if int(path.stem.rpartition("-")[2]) >= until_ns)
+    kept = sorted(
+        path for path in cache.glob(f"rows-{name}-*.parquet") if int(path.stem.rpartition("-")[2]) >= until_ns
+    )
     path = kept[0] if kept else cache / f"rows-{name}-{until_ns}.parquet"
     if not kept:
         cache.mkdir(parents=True, exist_ok=True)
@@ -90,11 +118,12 @@ def _before(bars: Captures, until_ns: int) -> Iterator[RawMessage]:
 
 
 def _expected(bars: Captures, until_ns: int) -> int:
-    dates = (pq.read_table(capture.path, columns=["date"]).column("date") for capture in bars.files)
-    return sum(
-        pc.sum(pc.less_equal(date.cast(pa.timestamp("ns", "UTC")).cast(pa.int64()), until_ns)).as_py() or 0
-        for date in dates
-    )
+    return sum(pc.sum(pc.less_equal(_starts(capture.path), until_ns)).as_py() or 0 for capture in bars.files)
+
+
+def _starts(path: Path) -> pa.ChunkedArray:
+    """Return the starts of a file's bars, in nanoseconds."""
+    return pq.read_table(path, columns=["date"]).column("date").cast(pa.timestamp("ns", "UTC")).cast(pa.int64())
 
 
 def _told(messages: Iterator[RawMessage], expected: int, progress: Progress) -> Iterator[RawMessage]:

@@ -14,7 +14,7 @@ from triton_models.evaluation.scores import covered, pit, pit_histogram, qlike, 
 from triton_models.evaluation.walk import Walked
 from triton_models.har import Floats, Times
 
-BASELINES = ("har-plain", "har-seas", "har-ref", "garch")
+BASELINES = ("har-plain", "har-seas", "har-ref", "garch", "mean", "combined-without-networks")
 """Each model is held against these."""
 ANCHOR = "har-ref"
 """The model whose losses say which week is the worst."""

@@ -26,9 +26,9 @@ _SCHEMA = pa.schema(
         ("origin_time_ns", pa.int64()),
         ("horizon", pa.dictionary(pa.int32(), pa.string())),
         ("model", pa.dictionary(pa.int32(), pa.string())),
-        ("mean", pa.float64()),
-        *((f"q{round(100 * level):02d}", pa.float64()) for level in QUANTILES),
-        ("realised", pa.float64()),
+        ("mean", pa.float32()),
+        *((f"q{round(100 * level):02d}", pa.float32()) for level in QUANTILES),
+        ("realised", pa.float32()),
     ]
 )
 
@@ -42,8 +42,11 @@ class Grid(NamedTuple):
     """(T, I): the panel's row, -1 where it has none."""
 
     def of(self, values: Floats) -> Floats:
-        """Return values (N, ...) of the panel's rows on the grid (T, I, ...), NaN where there is no row."""
-        found = values[np.maximum(self.row, 0)]
+        """Return values (N, ...) of the panel's rows on the grid (T, I, ...), NaN where there is no row.
+
+        Rounded to single precision, in which they are kept: scores can be recomputed to the last digit.
+        """
+        found = values.astype(np.float32)[np.maximum(self.row, 0)]
         found[self.row < 0] = np.nan
         return np.asarray(found, np.float64)
 
@@ -102,7 +105,11 @@ class ForecastsFile:
     """The Parquet file of all forecasts: one row for each instrument, origin, horizon and model."""
 
     def __init__(self, path: Path, instruments: Sequence[str]) -> None:
-        self._writer = pq.ParquetWriter(path, _SCHEMA, compression="zstd")
+        names = ["instrument", "horizon", "model"]
+        numbers = [name for name in _SCHEMA.names if name not in names]
+        self._writer = pq.ParquetWriter(
+            path, _SCHEMA, compression="zstd", use_dictionary=names, use_byte_stream_split=numbers
+        )
         self._instruments = pa.array(instruments)
 
     def __enter__(self) -> Self:
@@ -124,12 +131,16 @@ class ForecastsFile:
             pa.array(walked.grid.origin_time_ns[time]),
             pa.DictionaryArray.from_arrays(constant, pa.array([walked.horizon])),
             pa.DictionaryArray.from_arrays(constant, pa.array([model])),
-            pa.array(made.mean[time, instrument]),
-            *(pa.array(made.quantiles[time, instrument, index]) for index in range(len(QUANTILES))),
-            pa.array(realised, mask=~np.isfinite(realised)),
+            _singles(made.mean[time, instrument]),
+            *(_singles(made.quantiles[time, instrument, index]) for index in range(len(QUANTILES))),
+            _singles(realised),
         ]
         self._writer.write_table(pa.Table.from_arrays(columns, schema=_SCHEMA))
         return len(time)
+
+
+def _singles(values: Floats) -> pa.Array:
+    return pa.array(values.astype(np.float32), mask=~np.isfinite(values))
 
 
 def read_forecasts(path: Path) -> Mapping[str, pa.Table]:
