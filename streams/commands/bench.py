@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from streams.commands.checks import require_writable
+from streams.commands.screen import console
 from streams.settings import Settings
 
 app = typer.Typer(help="Benchmarks on a private broker; they measure and assert nothing.", no_args_is_help=True)
@@ -35,7 +37,7 @@ def list_benches() -> None:
     table = Table("bench", "what it measures")
     for name, what in _WHAT.items():
         table.add_row(name, what)
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()
@@ -47,7 +49,7 @@ def featurize(
     from streams.bench.traffic import Traffic
 
     traffic = Traffic(seconds=_QUICK_SECONDS if quick else seconds, quotes=quotes)
-    with _told() as say:
+    with _told(json) as say:
         outcome = bench.run(Settings.from_environment(), traffic, say, workers)
     _show(outcome, json)
 
@@ -61,7 +63,7 @@ def ingest(
     from streams.bench.traffic import Traffic
 
     traffic = Traffic(seconds=_QUICK_SECONDS if quick else seconds, quotes=quotes)
-    with _told() as say:
+    with _told(json) as say:
         outcome = bench.run(Settings.from_environment(), traffic, say, workers)
     _show(outcome, json)
 
@@ -73,7 +75,7 @@ def latency(seconds: Seconds = 60, quick: Quick = False, json: JsonFile = None) 
     from streams.bench.traffic import Traffic
 
     traffic = Traffic(seconds=8 if quick else seconds)
-    with _told() as say:
+    with _told(json) as say:
         outcome = bench.run(Settings.from_environment(), traffic, say)
     _show(outcome, json)
 
@@ -91,14 +93,15 @@ def memory(
 
     traffic = Traffic(seconds=8 if quick else int(minutes * 60))
     window_seconds = 300 if quick else int(hours * 3_600)
-    with _told() as say:
+    with _told(json) as say:
         outcome = bench.run(Settings.from_environment(), traffic, say, window_seconds)
     _show(outcome, json)
 
 
 @contextmanager
-def _told() -> Iterator[Callable[[str], None]]:
-    """Show what is being done while the block runs."""
+def _told(json: Path | None) -> Iterator[Callable[[str], None]]:
+    """Show what is being done while the block runs, once its file can be written."""
+    require_writable(json=json)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as screen:
         task = screen.add_task("starting")
@@ -109,8 +112,7 @@ def _show(outcome: object, path: Path | None) -> None:
     from streams.bench.report import Outcome, screen, to_json
 
     assert isinstance(outcome, Outcome)  # noqa: S101 - its type is imported late
-    console = Console()
-    console.print(screen(outcome))
+    console().print(screen(outcome))
     if path is not None:
         path.write_bytes(to_json(outcome))
-        console.print(f"outcome in {path}")
+        typer.echo(f"outcome in {path}")

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from streams.commands.checks import require_writable
 from streams.demo import Demo, Situation, Source, rate
 from streams.report import forecast_table, summary, to_json
 from streams.settings import Settings
@@ -33,6 +34,7 @@ def demo(
     console = Console()
     if not console.is_terminal:
         console = Console(width=_FILE_WIDTH)
+    require_writable(report=report)
     settings = _with_profile(Settings.from_environment(), paths or [])
     source = Source(paths=tuple(paths or ()), market_seconds=seconds, seed=seed, speed=speed)
     console.print("starting Kafka, Triton and the stages", style="dim")

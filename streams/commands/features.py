@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,15 +21,11 @@ from schemas.errors import FeatureError
 from schemas.rules import SECOND_NS
 from streams.announcements import announce as announce_set
 from streams.authoring.scaffold import new_file
+from streams.commands.checks import require_broker, require_writable
+from streams.commands.screen import console
 from streams.settings import Settings
 
 app = typer.Typer(help="Features: new, list, show, check, announce.", no_args_is_help=True)
-_PIPED_COLUMNS = 1_000
-
-
-def _console() -> Console:
-    """Return the terminal; what is piped is not cut to a screen's width."""
-    return Console() if sys.stdout.isatty() else Console(width=_PIPED_COLUMNS)
 
 
 @app.command()
@@ -68,7 +63,7 @@ def list_features(
         specs = sorted(found, key=lambda spec: spec.window_ns)
         windows = " ".join(window_text(spec.window_ns) for spec in specs if spec.window_ns)
         table.add_row(name, windows, specs[0].modality, specs[0].unit, _first_line(specs[0].docs))
-    _console().print(table)
+    console().print(table)
 
 
 @app.command()
@@ -76,14 +71,14 @@ def show(name: Annotated[str, typer.Argument(help="Name of a quantity or of a co
     """Print one feature in full: what it says, its lineage down to the records, and its code."""
     catalogue = Catalogue.discover(Settings.from_environment().rules)
     specs = _named(catalogue, name)
-    spec, console = specs[0], _console()
+    spec, screen = specs[0], console()
     for label, value in _facts(spec).items():
         if label != "window":
-            console.print(f"{label:>12}: {value}", markup=False, highlight=False)
+            screen.print(f"{label:>12}: {value}", markup=False, highlight=False)
     windows = ", ".join(f"{each.name} ({window_text(each.window_ns)})" for each in specs if each.window_ns)
-    console.print(f"{'columns':>12}: {windows or spec.name}", markup=False, highlight=False)
-    console.print(_lineage(catalogue, spec))
-    console.print(inspect.getsource(spec.plain), markup=False, highlight=False)
+    screen.print(f"{'columns':>12}: {windows or spec.name}", markup=False, highlight=False)
+    screen.print(_lineage(catalogue, spec))
+    screen.print(inspect.getsource(spec.plain), markup=False, highlight=False)
 
 
 @app.command()
@@ -101,6 +96,7 @@ def check(
     Each problem is one line. Tiles that no named feature reads are checked by the rules alone.
     """
     settings = Settings.from_environment()
+    require_writable(plot=plot)
     catalogue = Catalogue.discover(settings.rules)
     chosen = _chosen(catalogue, names or [])
     found = violations(catalogue, settings.rules, time.perf_counter, chosen)
@@ -118,6 +114,7 @@ def check(
 def announce() -> None:
     """Let the features that the code holds begin at one border for all partitions, under the running log."""
     settings = Settings.from_environment()
+    require_broker(settings)
     announcement = announce_set(settings, Catalogue.discover(settings.rules))
     typer.echo(f"feature set {announcement.feature_set_id} holds from {announcement.border_ns} ns on")
 
@@ -138,7 +135,7 @@ def _tried(settings: Settings, catalogue: Catalogue, data: list[Path], seconds: 
         share = f"{trial.known / trial.rows:.0%} of {trial.rows:,}" if trial.rows else "no rows"
         cost = f"{trial.row_microseconds:.1f}", f"{trial.instrument_bytes / 1024:.1f}"
         table.add_row(trial.name, share, str(trial.parity), str(trial.look_ahead), *cost)
-    _console().print(table)
+    console().print(table)
     if plot is not None:
         from streams.authoring.plot import plot_features
 
@@ -169,7 +166,11 @@ def _chosen(catalogue: Catalogue, names: Iterable[str]) -> list[str]:
         path = Path(name).name
         meant = [spec.name for spec in specs if name in (spec.name, getattr(spec, "quantity", "")) or spec.file == path]
         if not meant:
-            raise FeatureError(f"there is no tile or feature {name!r}; `foreshock features list` prints them")
+            known = {each for spec in specs for each in (spec.name, getattr(spec, "quantity", spec.name))}
+            raise FeatureError(
+                f"there is no tile or feature {name!r}; there is {nearest(name, sorted(known))}; "
+                "`foreshock features list` prints the features"
+            )
         chosen |= dict.fromkeys(meant)
     return list(chosen)
 

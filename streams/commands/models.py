@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.triton import REPOSITORY
+from streams.commands.screen import console
 from streams.settings import Settings
 
 app = typer.Typer(help="Models: list.", no_args_is_help=True)
@@ -25,7 +26,7 @@ def list_models() -> None:
             bundle = read(version)
             spec = bundle.spec
             table.add_row(spec.name, spec.version, spec.profile, str(len(spec.features)), bundle.hash[:12])
-    Console().print(table)
+    console().print(table)
 
 
 def train(

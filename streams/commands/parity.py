@@ -7,6 +7,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from streams.commands.checks import require_broker
+from streams.commands.screen import console
 from streams.settings import Settings
 
 
@@ -24,6 +26,7 @@ def parity(
     from streams.parity import check_once, run_parity
 
     settings = Settings.from_environment()
+    require_broker(settings)
     share = share if share is not None else settings.parity_share or 1.0
     if not once:
         run_parity(settings, share)
@@ -36,7 +39,7 @@ def parity(
         for each in islice(account.mismatches, 20):
             place = (str(each.partition), str(each.row_time_ns), str(each.offset))
             table.add_row(*place, each.reason, str(each.values), ", ".join(each.instruments), ", ".join(each.columns))
-        Console().print(table)
+        console().print(table)
     typer.echo(f"{checked:,} row messages recomputed, {len(account.mismatches):,} of them are not as on the topic")
     if account.mismatches:
         raise typer.Exit(1)

@@ -12,6 +12,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from schemas.errors import ForeshockError, SettingsError
 from schemas.rules import SECOND_NS
 from schemas.topics import RAW_TOPICS
+from streams.commands.checks import require_broker
 from streams.settings import Settings
 from streams.sources import RawMessage
 
@@ -59,6 +60,7 @@ def run() -> None:
     from streams.run import run_pipeline
 
     settings = Settings.from_environment()
+    require_broker(settings)
     prepare(settings)
     run_pipeline(settings)
 
@@ -83,6 +85,7 @@ def replay(
         # Heartbeats by the clock of today would make everything recorded late.
         raise SettingsError("FORESHOCK_HEARTBEAT_WRITER: set it to replay for all processes, then start them and this")
     messages = _source(paths or [], market, seed)
+    require_broker(settings)
     require_topics(settings, RAW_TOPICS)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as screen:

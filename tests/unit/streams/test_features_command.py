@@ -98,9 +98,7 @@ def test_a_problem_is_a_line_and_an_exit_code(monkeypatch):
 
 
 def test_a_name_that_is_not_there_says_where_the_names_are():
-    with pytest.raises(
-        FeatureError, match="there is no tile or feature 'volum'; `foreshock features list` prints them"
-    ):
+    with pytest.raises(FeatureError, match="there is no tile or feature 'volum'; there is volume or buy_volume"):
         CliRunner().invoke(app, ["features", "check", "volum"], catch_exceptions=False)
 
 
