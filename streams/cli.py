@@ -4,11 +4,22 @@ import sys
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from schemas.errors import ForeshockError
-from streams.commands import backfill, bench, books, demo, features, models, parity, pipeline, stack, store, topics
-from streams.settings import describe
+from streams.commands import (
+    backfill,
+    bench,
+    books,
+    demo,
+    features,
+    models,
+    parity,
+    pipeline,
+    settings,
+    stack,
+    store,
+    topics,
+)
 
 app = typer.Typer(
     name="foreshock",
@@ -30,6 +41,7 @@ app.command()(backfill.backfill)
 app.command()(books.books)
 app.command()(parity.parity)
 app.command()(models.train)
+app.command()(settings.settings)
 app.add_typer(topics.app, name="topics")
 app.add_typer(features.app, name="features")
 app.add_typer(models.app, name="model")
@@ -37,21 +49,12 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(store.app, name="store")
 
 
-@app.command()
-def settings() -> None:
-    """List every setting: its variable, default, unit and meaning."""
-    table = Table("variable", "default", "unit", "meaning", title="Settings, read once from the environment")
-    for row in describe():
-        table.add_row(*row)
-    Console().print(table)
-
-
 def main() -> None:
     """Run the command line; an error of ours is one line and exit status 1."""
     try:
         app()
     except ForeshockError as error:
-        Console(stderr=True).print(f"foreshock: {error}", style="red", markup=False, highlight=False)
+        Console(stderr=True).print(f"foreshock: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
 
 

@@ -109,9 +109,8 @@ class Settings:
         known = {variable(item.name): item.name for item in fields(cls)}
         unknown = sorted(name for name in given if name.startswith(PREFIX) and name not in known)
         if unknown:
-            raise SettingsError(
-                f"{unknown[0]}: there is no such setting;{_nearest(unknown[0], known)} `foreshock settings` lists them all"
-            )
+            near = _nearest(unknown[0], known)
+            raise SettingsError(f"{unknown[0]}: there is no such setting;{near} `foreshock settings` lists them all")
         values: dict[str, Any] = {name: given[key] for key, name in known.items() if key in given}
         return cls(**values)
 

@@ -1,14 +1,17 @@
 """`foreshock topics`: create them, look at them, read them."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
+from schemas.errors import SettingsError
 from schemas.rules import DAY_NS
-from schemas.topics import topics
+from schemas.topics import Topic, topics
+from streams.commands.checks import require_broker, require_writable
+from streams.commands.screen import console
 from streams.kafka import create_topics
 from streams.settings import Settings
 
@@ -20,21 +23,53 @@ app = typer.Typer(help="Topics: create, describe, read.", no_args_is_help=True)
 @app.command()
 def apply() -> None:
     """Create the declared topics that are missing."""
-    created = create_topics(Settings.from_environment())
+    settings = Settings.from_environment()
+    require_broker(settings)
+    created = create_topics(settings)
     typer.echo(f"created {len(created)} topics" if created else "all topics exist")
     for name in created:
         typer.echo(f"  {name}")
 
 
 @app.command()
-def describe() -> None:
-    """Print every declared topic: what it holds, key, partitions, how long it is kept."""
-    table = Table("topic", "meaning", "key", "partitions", "kept", title="Topics")
-    for topic in topics(Settings.from_environment().rules).values():
-        days = f"{topic.retention_ms / DAY_MS:g} days" if topic.retention_ms >= 0 else "for ever"
-        kept = "last of each key" if topic.compacted else days
-        table.add_row(topic.name, topic.meaning, topic.key, str(topic.partitions), kept)
-    Console().print(table)
+def describe(
+    name: Annotated[str, typer.Argument(help="Name of one topic, to see all that is declared of it; none: all.")] = "",
+) -> None:
+    """Print declared topics: what they hold, key, partitions, how long they are kept; asks no broker."""
+    declared = topics(Settings.from_environment().rules)
+    if name:
+        for label, value in _facts(_named(declared, name)).items():
+            typer.echo(f"{label:>10}: {value}")
+        return
+    table = Table(Column("topic", no_wrap=True), "meaning", "key", "partitions", "kept", title="Topics")
+    for topic in declared.values():
+        facts = _facts(topic)
+        table.add_row(*(facts[label] for label in ("topic", "meaning", "key", "partitions", "kept")))
+    console().print(table)
+
+
+def _named(declared: dict[str, Topic], name: str) -> Topic:
+    """Return a topic by its name, with its version or without; raises SettingsError."""
+    found = declared.get(name) or declared.get(f"{name}.v1")
+    if found is None:
+        near = get_close_matches(name, declared, n=3, cutoff=0.4)
+        hint = f"there is {' or '.join(near)}; " if near else ""
+        raise SettingsError(f"there is no topic {name!r}; {hint}`foreshock topics describe` lists them")
+    return found
+
+
+def _facts(topic: Topic) -> dict[str, str]:
+    days = f"{topic.retention_ms / DAY_MS:g} days" if topic.retention_ms >= 0 else "for ever"
+    return {
+        "topic": topic.name,
+        "meaning": topic.meaning,
+        "key": topic.key,
+        "content": topic.content,
+        "records": ", ".join(topic.records),
+        "partitions": str(topic.partitions),
+        "kept": "last of each key" if topic.compacted else days,
+        "largest": f"{topic.max_message_bytes >> 20} MiB a message",
+    }
 
 
 @app.command()
@@ -46,5 +81,8 @@ def read(
     """Decode all that a topic holds now into a file."""
     from streams.topics import read_to_file
 
-    count = read_to_file(Settings.from_environment(), topic, out, file_format)
+    settings = Settings.from_environment()
+    require_writable(out=out)
+    require_broker(settings)
+    count = read_to_file(settings, topic, out, file_format)
     typer.echo(f"{count} records of {topic} in {out}")

@@ -36,7 +36,15 @@ def test_a_rule_set_otherwise_changes_the_rules_id():
             "FORESHOCK_ROW_INTERVAL_SECONDS: expected whole tiles of 1 s, got 1.5 s",
         ),
         ("FORESHOCK_PROFILE", "hours", "FORESHOCK_PROFILE: expected one of ticks, bars, got 'hours'"),
-        ("FORESHOCK_WORKRS", "1", "FORESHOCK_WORKRS: there is no such setting; `foreshock settings` lists them all"),
+        (
+            "FORESHOCK_WORKRS",
+            "1",
+            (
+                "FORESHOCK_WORKRS: there is no such setting; did you mean FORESHOCK_WORKERS or FORESHOCK_WORKER? "
+                "`foreshock settings` lists them all"
+            ),
+        ),
+        ("FORESHOCK_XYZ", "1", "FORESHOCK_XYZ: there is no such setting; `foreshock settings` lists them all"),
     ],
 )
 def test_a_bad_value_is_an_error_that_names_the_setting(variable, value, said):
