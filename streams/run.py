@@ -18,6 +18,8 @@ from schemas.errors import SettingsError
 from streams.settings import Settings
 
 STAGES = ("ingest", "featurize", "infer", "score")
+_COMMANDS = {"store": ("store", "run")}
+"""The command of a process where it is not its name alone."""
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 10.0
 _HEALTHY_SECONDS = 30.0
@@ -52,7 +54,7 @@ def stage_pieces(
     return [
         Piece(
             name=f"{stage}-{worker}",
-            command=foreshock(stage),
+            command=foreshock(*_COMMANDS.get(stage, (stage,))),
             environment=settings.environment()
             | {
                 "FORESHOCK_WORKER": str(worker),

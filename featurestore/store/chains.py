@@ -31,9 +31,9 @@ def still_holds(flows: pa.Table) -> npt.NDArray[np.bool_]:
     """
     chains: dict[Hashable, list[int]] = {}
     blocks = flows["block"].to_pylist()
-    for at, chain in enumerate(zip(*(flows[name].to_pylist() for name in _CHAIN), strict=True)):
+    for at, place in enumerate(zip(*(flows[name].to_pylist() for name in _CHAIN), strict=True)):
         if blocks[at] >= 0:
-            chains.setdefault(chain, []).append(at)
+            chains.setdefault(place, []).append(at)
     said = list(zip(*(flows[name].to_pylist() for name in _SAID), strict=True))
     holds = np.ones(len(flows), bool)
     for told in chains.values():

@@ -8,6 +8,7 @@ import pyarrow.dataset as ds
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from featurestore.authoring import nearest
 from featurestore.store.tables import DATE, TABLES, TableSpec
 from schemas.errors import StateError
 from schemas.rules import DAY_NS
@@ -82,7 +83,8 @@ def read(
     dataset = table.to_pyarrow_dataset(file_pruning_predicate=days)
     missing = [name for name in columns if name not in dataset.schema.names]
     if missing:
-        raise StateError(f"{table.table_uri}: has no column {missing[0]!r}; `foreshock store show` prints those it has")
+        near = nearest(missing[0], dataset.schema.names)
+        raise StateError(f"{table.table_uri}: has no column {missing[0]!r}; there is {near}")
     return dataset.to_table(columns=list(columns), filter=condition)
 
 

@@ -85,7 +85,7 @@ def _rows(
     columns = ["instrument_id", "row_time_ns", "known_time_ns", "quality", *features]
     table = store.open(ROWS.name)
     if table is None:
-        raise StateError(f"{store.address(ROWS.name)}: there is no such table; `foreshock store` writes it")
+        raise StateError(f"{store.address(ROWS.name)}: there is no such table; `foreshock store run` writes it")
     low, high = (int(times.min()) - max_age_ns, int(times.max())) if len(times) else (0, 0)
     known = ds.field("known_time_ns") <= (high if as_known_at is None else as_known_at)
     condition = within(ROWS, low, high) & known & ds.field("instrument_id").isin(instruments)
@@ -117,7 +117,7 @@ def events(store: Store, name: str, from_ns: int, to_ns: int, as_known_at: int |
     spec, moment = EVENT_TABLES[name], to_ns if as_known_at is None else as_known_at
     table = store.open(name)
     if table is None:
-        raise StateError(f"{store.address(name)}: there is no such table; `foreshock store` writes it")
+        raise StateError(f"{store.address(name)}: there is no such table; `foreshock store run` writes it")
     columns = [field for field in table.to_pyarrow_dataset().schema.names if field != DATE]
     # What is known at a time has happened before it: nothing older than the span need be read.
     span = (from_ns, max(from_ns - 1, moment))

@@ -18,7 +18,7 @@ from deltalake import DeltaTable
 from featurestore.store.location import Store, read
 from featurestore.store.reads import versions_known, within
 from featurestore.store.tables import ROWS
-from schemas.errors import DecodeError, StateError
+from schemas.errors import DecodeError, SettingsError, StateError
 from schemas.forecasts import decode_json
 from schemas.rows import AGED
 from schemas.tensors import HORIZON_NS
@@ -84,8 +84,10 @@ def training_set(
     No `instruments` means all. Columns: instrument_id, row_time_ns, known_time_ns, quality, ages,
     `features`, and for each of `horizons` `ahead_<horizon>`: the realised variance over the horizon
     behind the row, null where it is not known. Each row in the version that was known first, as it
-    was served; with `as_known_at`, in the newest version known then. Raises StateError.
+    was served; with `as_known_at`, in the newest version known then. Raises SettingsError for what
+    no table could give, StateError for what this one has not.
     """
+    _check_asked(features, from_ns, to_ns, horizons)
     table = _open(store)
     wanted = Manifest(
         table=store.address(ROWS.name),
@@ -143,17 +145,28 @@ def sha256(table: pa.Table) -> str:
 def _open(store: Store) -> DeltaTable:
     table = store.open(ROWS.name)
     if table is None:
-        raise StateError(f"{store.address(ROWS.name)}: there is no such table; `foreshock store` writes it")
+        raise StateError(f"{store.address(ROWS.name)}: there is no such table; `foreshock store run` writes it")
     return table
+
+
+def _check_asked(features: Sequence[str], from_ns: int, to_ns: int, horizons: Sequence[str]) -> None:
+    """Raise SettingsError for a question that has no answer, before any table is read."""
+    if not features:
+        raise SettingsError("features: expected the name of one at least")
+    if from_ns >= to_ns:
+        raise SettingsError(f"from, to: expected an end after the beginning, got {from_ns} to {to_ns}")
+    wrong = [horizon for horizon in horizons if horizon not in HORIZON_NS]
+    if wrong:
+        raise SettingsError(f"horizons: expected some of {', '.join(HORIZON_NS)}, got {wrong[0]!r}")
 
 
 def _target(table: DeltaTable, horizon: str) -> str:
     """Return the feature that is the realised variance over a horizon, from trades or else from bars."""
     names = {field.name for field in table.schema().fields}
     for name in (f"realised_variance_{horizon}", f"bar_realised_variance_{horizon}"):
-        if horizon in HORIZON_NS and name in names:
+        if name in names:
             return name
-    raise StateError(f"horizons: no realised variance over {horizon!r} in the table; there are {', '.join(HORIZON_NS)}")
+    raise StateError(f"horizons: no realised variance over {horizon!r} in the table")
 
 
 def _offsets(rows: pa.Table) -> dict[str, dict[str, tuple[int, int]]]:

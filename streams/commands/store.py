@@ -1,4 +1,4 @@
-"""`foreshock store`: the offline store's writer, its upkeep, and training sets."""
+"""`foreshock store ...`: the offline store's writer, its upkeep, and training sets."""
 
 import os
 from datetime import UTC, datetime
@@ -13,20 +13,21 @@ from featurestore.store.location import Store
 from featurestore.store.tables import TABLES
 from schemas.errors import SettingsError
 from schemas.rules import SECOND_NS
+from streams.commands.checks import require_broker, require_writable
+from streams.commands.screen import console
 from streams.settings import Settings
 
-app = typer.Typer(help="The offline store: write it, compact it, export training sets.", invoke_without_command=True)
+app = typer.Typer(help="The offline store: write it, compact it, export training sets.", no_args_is_help=True)
 
 _List = Annotated[str, typer.Option(help="Names with commas between them.")]
 
 
-@app.callback()
-def store(context: typer.Context) -> None:
-    """Write rows, forecasts, scores, late and other events from their topics to Delta tables, each once."""
-    if context.invoked_subcommand is None:
-        from streams.store import run_store
+@app.command()
+def run() -> None:
+    """Write rows, forecasts, scores, late and other events from topics to Delta tables, each once, until stopped."""
+    from streams.store import run_store
 
-        run_store(Settings.from_environment())
+    run_store(Settings.from_environment())
 
 
 @app.command()
@@ -40,9 +41,11 @@ def show() -> None:
             counts = (there.count(), len(there.file_uris()), there.version(), len(there.schema().fields))
             table.add_row(spec.name, *(f"{count:,}" for count in counts), spec.meaning)
     if not table.row_count:
-        typer.echo(f"{opened.url}: nothing stored yet; `foreshock store` writes it (FORESHOCK_STORE_URL says where)")
+        typer.echo(
+            f"{opened.url}: nothing stored yet; `foreshock store run` writes it (FORESHOCK_STORE_URL says where)"
+        )
         return
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()
@@ -61,8 +64,10 @@ def tiles() -> None:
     """Fill in the tiles of what the canonical topics hold now."""
     from streams.store.tiles import store_tiles_of_topics
 
+    settings = Settings.from_environment()
+    require_broker(settings)
     with Console(stderr=True).status("computing tiles"):
-        done = store_tiles_of_topics(Settings.from_environment(), _store())
+        done = store_tiles_of_topics(settings, _store())
     typer.echo(f"{done.rows:,} tiles written, {done.repeats:,} were there")
 
 
@@ -94,6 +99,7 @@ def export(
     """Write a training set, and the manifest that gives it back."""
     from featurestore.store.training import ipc_bytes, training_set
 
+    require_writable(out=out)
     made, manifest = training_set(
         _store(),
         _names(instruments),
@@ -103,7 +109,6 @@ def export(
         _names(horizons),
         as_known_at=time_ns("--as-known-at", as_known_at) if as_known_at else None,
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(ipc_bytes(made))
     _manifest_of(out).write_bytes(manifest.encode())
     typer.echo(f"{len(made):,} rows, sha256 {manifest.sha256}, manifest {_manifest_of(out)}")
@@ -120,6 +125,7 @@ def rebuild(
 
     if not manifest.is_file():
         raise SettingsError(f"{manifest}: there is no such file; `foreshock store export` writes one")
+    require_writable(out=out)
     made = make_again(_store(), Manifest.decode(manifest.read_bytes()))
     if out is not None:
         out.write_bytes(ipc_bytes(made))

@@ -214,7 +214,7 @@ class StoreProcess:
 
 
 def run_store(settings: Settings) -> None:
-    """Run the store's process until SIGTERM or SIGINT; the work of `foreshock store`.
+    """Run the store's process until SIGTERM or SIGINT; the work of `foreshock store run`.
 
     Raises StateError where topics are missing. Any other end is with a code that is not 0.
     """

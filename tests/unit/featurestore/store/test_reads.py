@@ -165,7 +165,7 @@ def test_a_late_post_is_invisible_before_it_was_fetched(store):
 
 
 def test_what_is_not_there_is_told(store):
-    with pytest.raises(StateError, match="no such table; `foreshock store` writes it"):
+    with pytest.raises(StateError, match="no such table; `foreshock store run` writes it"):
         spreads(store, asked(1))
     with pytest.raises(StateError, match="expected one of flows, sentiment, late, got 'trades'"):
         events(store, "trades", 0, 1)

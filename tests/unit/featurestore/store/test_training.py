@@ -8,7 +8,7 @@ from featurestore.store import Manifest, Store, TableWriter, rebuild, training_s
 from featurestore.store.tables import ROWS
 from featurestore.store.training import ipc_bytes, sha256
 from featurestore.store.upkeep import compact
-from schemas.errors import StateError
+from schemas.errors import SettingsError, StateError
 from schemas.rules import SECOND_NS
 from schemas.topics import FEATURE_ROW
 from tests.unit.featurestore.store.material import row_message, write
@@ -144,5 +144,25 @@ def test_an_empty_set_stays_empty(store):
 
 def test_a_horizon_without_its_feature_is_told(store):
     fill(store, [START])
-    with pytest.raises(StateError, match="no realised variance over '5m' in the table; there are 1m, 5m, 1h, 1d"):
+    with pytest.raises(StateError, match="no realised variance over '5m' in the table"):
         training_set(store, [], ["spread"], *span(0, 10), ["5m"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ((["spread"], 5, 5, []), "from, to: expected an end after the beginning, got 5 to 5"),
+        (([], 0, 5, []), "features: expected the name of one at least"),
+        ((["spread"], 0, 5, ["7m"]), "horizons: expected some of 1m, 5m, 1h, 1d, got '7m'"),
+    ],
+)
+def test_a_question_without_an_answer_is_refused_before_the_table_is_looked_for(tmp_path, asked, said):
+    nowhere = Store(str(tmp_path / "nowhere"))
+    with pytest.raises(SettingsError, match=said):
+        training_set(nowhere, [], *asked)
+
+
+def test_a_misspelt_feature_is_told_the_nearest(store):
+    fill(store, [START])
+    with pytest.raises(StateError, match="has no column 'spraed'; there is spread"):
+        training_set(store, [], ["spraed"], *span(0, 10))

@@ -70,6 +70,26 @@ def test_labels_are_added_once_each_known_from_its_own_time(store, tmp_path):
         run("labels", mine)
 
 
+def test_the_bare_group_prints_its_help_and_starts_nothing(monkeypatch):
+    monkeypatch.setattr("streams.store.run_store", lambda _: pytest.fail("it started the writer"))
+    said = run()
+    assert "Usage:" in said
+    assert {"run", "show", "export"} <= set(said.split())
+
+
+def test_run_starts_the_writer(monkeypatch):
+    started = []
+    monkeypatch.setattr("streams.store.run_store", started.append)
+    run("run")
+    assert [settings.worker for settings in started] == [-1]
+
+
+def test_wrong_arguments_are_told_before_the_table_is_looked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("FORESHOCK_STORE_URL", str(tmp_path / "nowhere"))
+    with pytest.raises(SettingsError, match="horizons: expected some of 1m, 5m, 1h, 1d, got '7m'"):
+        export(tmp_path / "set.arrow", "--horizons", "7m")
+
+
 def test_tables_are_listed(store):
     assert "rows" in run("show")
 
