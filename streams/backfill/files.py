@@ -157,9 +157,16 @@ def _tile_files(path: Path) -> list[Path]:
 def _about(path: Path) -> AboutTiles:
     try:
         metadata: dict[bytes, bytes] = pq.read_metadata(path).metadata or {}
-        return msgspec.json.decode(metadata[_ABOUT], type=AboutTiles)
-    except (KeyError, OSError, pa.ArrowException, msgspec.MsgspecError) as error:
-        raise StateError(f"{path}: no file of tiles that a backfill wrote ({error!r:.100})") from None
+        about = metadata.get(_ABOUT)
+        if about is not None:
+            return msgspec.json.decode(about, type=AboutTiles)
+        reason = "Parquet of something else, such as rows"
+    except (OSError, pa.ArrowException, msgspec.MsgspecError) as error:
+        reason = f"{(str(error).splitlines() or [''])[0]:.100}"
+    raise StateError(
+        f"{path}: no file of tiles that a backfill wrote ({reason}); "
+        "`foreshock backfill PATH... --tiles FILE` writes one"
+    )
 
 
 def _read(file: pq.ParquetFile, span: StoredSpan) -> TileSpan:

@@ -14,6 +14,8 @@ import typer
 from rich.console import Console
 
 from schemas import Rules, SettingsError
+from streams.commands.checks import require_broker, require_writable
+from streams.commands.screen import console
 from streams.settings import Settings
 
 
@@ -44,12 +46,17 @@ def backfill(  # noqa: PLR0913, PLR0917  # one parameter for each option of the 
     """Compute tiles and feature rows by the pure code of the stages: from captures, topics or stored tiles."""
     from streams.backfill.sources import Request, run
 
-    given = [bool(paths), topics, canonical, tiles_from is not None]
-    if sum(given) != 1:
+    if sum([bool(paths), topics, canonical, tiles_from is not None]) != 1:
         raise SettingsError("expected one of: capture files, --topics, --canonical, --tiles-from FILE")
-    if with_late and tiles_from is not None:
-        raise SettingsError("--with-late: tiles do not say what was late; give captures, --topics or --canonical")
+    if tiles_from is not None:
+        _require_none("the tiles of --tiles-from are there already; give --rows alone", tiles=tiles)
+        _require_none("tiles do not say what was late; give captures, --topics or --canonical", with_late=with_late)
+    if not with_late:
+        _require_none("tells of late events; add --with-late", report=report, plot=plot)
+    require_writable(tiles=tiles, rows=rows, report=report, plot=plot)
     settings = Settings.from_environment()
+    if topics or canonical:
+        require_broker(settings)
     rules = with_lateness(settings.rules, allowed_lateness)
     request = Request(
         settings,
@@ -59,7 +66,7 @@ def backfill(  # noqa: PLR0913, PLR0917  # one parameter for each option of the 
         stored=tiles_from,
         tiles=tiles,
         rows=rows,
-        with_late=with_late or report is not None or plot is not None,
+        with_late=with_late,
     )
     with Console(stderr=True).status("reading") as status, executor_of(workers, dask) as executor:
         outcome, late = run(request, executor, status.update)
@@ -69,11 +76,18 @@ def backfill(  # noqa: PLR0913, PLR0917  # one parameter for each option of the 
         from streams.backfill.report import plot_lateness, tables, write_report
 
         for table in tables(late):
-            Console().print(table)
+            console().print(table)
         if report:
             write_report(late, report)
         if plot:
             plot_lateness(late, plot)
+
+
+def _require_none(why: str, **options: Path | bool | None) -> None:
+    """Raise SettingsError where an option is given that does not go with the others."""
+    for name, value in options.items():
+        if value:
+            raise SettingsError(f"--{name.replace('_', '-')}: {why}")
 
 
 def with_lateness(rules: Rules, seconds: float | None) -> Rules:

@@ -137,7 +137,7 @@ def test_stored_tiles_of_other_code_or_rules_are_refused(messages, tmp_path):
     stored._files[0][1].versions["trade_count"] = "other"
     with pytest.raises(StateError, match=r"stored tiles: trade_count is other there and .* in the code"):
         stored.require(TICKS, catalogue)
-    with pytest.raises(StateError, match="no file of tiles that a backfill wrote"):
+    with pytest.raises(StateError, match=r"no file of tiles that a backfill wrote \(Parquet of something else"):
         StoredTiles([tmp_path / "rows.parquet"])
     with pytest.raises(StateError, match="no such file"):
         StoredTiles([tmp_path / "none"])

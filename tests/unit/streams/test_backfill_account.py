@@ -19,4 +19,30 @@ def test_every_frame_given_is_accounted_for():
     assert sum(1 for _ in normalised(records, TICKS, outcome))
     assert outcome.frames_in == len(given) == outcome.frames.total()
     assert outcome.frames["dead-letter"] > 0
-    assert next(outcome.lines()) == f"frames in {len(given):,}"
+    lines = list(outcome.lines())
+    assert lines[0] == f"{len(given):,} raw frames read"
+    told = [
+        int(line.split()[0].replace(",", ""))
+        for line in lines[1:-1]
+        if line.startswith("  ") and " events of " not in line
+    ]
+    assert sum(told) == len(given)
+
+
+def test_the_account_is_in_plain_words():
+    outcome = Outcome(frames_in=1_007, events=2_000, tiles=300, rows=40, row_messages=20)
+    outcome.frames.update(
+        {"decoded": 1_000, "left-out:pong": 4, "left-out:aggTrade": 2, "dead-letter": 1, "heartbeat": 9}
+    )
+    outcome.late.update({("binance", "late"): 3, ("okx", "future"): 1})
+    assert list(outcome.lines()) == [
+        "1,007 raw frames read",
+        "  1,000 were understood and gave 2,000 events",
+        "  3 more events of binance came too late and are in no tile",
+        "  1 more events of okx were too far ahead of their time and are in no tile",
+        "  6 are of kinds that nothing here uses: aggTrade 2, pong 4",
+        "  1 could not be understood: live they go to dead-letter.v1",
+        "9 heartbeats beside them, which tell of the time where nothing came",
+        "300 tiles and 40 feature rows made; the rows in 20 messages, one for each partition and border",
+    ]
+    assert len(list(Outcome(tiles=1).lines())) == 1
