@@ -11,6 +11,7 @@ from streams.commands import (
     bench,
     books,
     demo,
+    evaluate,
     features,
     models,
     parity,
@@ -41,6 +42,7 @@ app.command()(backfill.backfill)
 app.command()(books.books)
 app.command()(parity.parity)
 app.command()(models.train)
+app.command()(evaluate.evaluate)
 app.command()(settings.settings)
 app.add_typer(topics.app, name="topics")
 app.add_typer(features.app, name="features")
