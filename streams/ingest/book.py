@@ -35,8 +35,8 @@ class Reading(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many levels it has."""
-        return len(self.bids) + len(self.asks)
+        """How many levels it has, at least 1: one without any takes room where it waits."""
+        return len(self.bids) + len(self.asks) or 1
 
 
 def read_change(change: BookChange) -> Reading:

@@ -4,17 +4,22 @@ A book is known from its first good snapshot on. A gap, a failed checksum, a cro
 prices of which nothing is known ends that: one Depth without levels says so (the marker), and nothing
 more is said of the book until the next good snapshot. A book that was never known says nothing.
 
+What is kept follows from the records alone, so that a restart anywhere decides nothing anew: at the
+greatest receive time R a book that was heard `never_ns` ago or before is forgotten, whoever is heard.
+
 Binance, "How to manage a local order book correctly":
 https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 """
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
+from operator import attrgetter, itemgetter
 
 from schemas import Depth, Event, Quote, Rules
 from streams.formats.book import BookChange
-from streams.ingest.book import Book, Problem, Reading, chains, follows, without_texts
+from streams.ingest.book import Book, Problem, Reading, chains, follows
 from streams.ingest.book_state import BookState, pack, unpack
+from streams.ingest.waiting import Waiting
 
 DEPTH_LEVELS = 10
 """Levels of each side in a Depth event."""
@@ -24,12 +29,6 @@ a second's tile averages from what it ended with; each change (20 a second at Bi
 times the events for features of windows from 1 minute."""
 RESET_NS = 10_000_000_000
 """An older id so much later than the book is no repeat: the venue counts anew."""
-WAITING_LEVELS = 20_000
-"""Levels of changes that a book without a snapshot keeps: 15 s of the busiest recorded book."""
-ALL_WAITING_LEVELS = 500_000
-"""The same over all books of a raw partition: 8 MB in a checkpoint."""
-WAITING_NS = 60_000_000_000
-"""Changes that wait longer are dropped: whoever asks for a snapshot has it by then."""
 
 OUTCOMES = ("snapshot", "change", "repeat", "waiting", "not-used")
 """What may become of a change that finds nothing wrong: taken as a whole book or as a change of one,
@@ -41,9 +40,10 @@ class Books:
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
-        self._books: dict[str, Book] = {}
-        self._tickers: dict[str, int] = {}
-        self._waiting_levels = 0
+        self._books: OrderedDict[str, Book] = OrderedDict()
+        self._tickers: OrderedDict[str, int] = OrderedDict()
+        """When each was heard last. Tickers as books: who is forgotten next stands first."""
+        self._waiting = Waiting()
         self.counts: Counter[tuple[str, str]] = Counter()
         """By instrument: changes by outcome, changes by the Problem that they showed, depth and quote
         events. Whoever reads it may put another in its place."""
@@ -58,14 +58,18 @@ class Books:
 
     def hear_ticker(self, instrument_id: str, received_ns: int) -> None:
         """Note that the venue sends best quotes of its own: the book need not."""
+        self._forget(received_ns)
         self._tickers[instrument_id] = received_ns
+        self._tickers.move_to_end(instrument_id)
 
     def apply(self, reading: Reading, received_ns: int, watermark_ns: int) -> list[Event]:
         """Return the events of a change. `received_ns`: the greatest receive time so far (R)."""
         change = reading.change
+        self._forget(received_ns)
         book = self._books.get(change.instrument_id)
-        if book is None or book.heard_ns <= received_ns - self._rules.never_ns:
-            book = self._begin(change, book)
+        if book is None:
+            book = self._books[change.instrument_id] = Book(change.instrument_id, change.venue)
+        self._books.move_to_end(change.instrument_id)
         book.heard_ns = received_ns
         if change.snapshot:
             return self._load(book, reading, watermark_ns)
@@ -86,12 +90,17 @@ class Books:
         self._count(book, "change")
         return self._publish(book, change.event_time_ns)
 
-    def _begin(self, change: BookChange, old: Book | None) -> Book:
-        """Return a new book; one that was silent for as long as an age counts is forgotten."""
-        if old is not None:
-            self._drop_waiting(old)
-        book = self._books[change.instrument_id] = Book(change.instrument_id, change.venue)
-        return book
+    def _forget(self, received_ns: int) -> None:
+        """Drop what R makes too old: changes that wait, books, and tickers, which decide nothing any more."""
+        self._waiting.expire(received_ns)
+        while self._books:
+            book = next(iter(self._books.values()))
+            if book.heard_ns > received_ns - self._rules.never_ns:
+                break
+            self._waiting.drop(book)
+            del self._books[book.instrument_id]
+        while self._tickers and next(iter(self._tickers.values())) <= received_ns - self._rules.listing_ns:
+            self._tickers.popitem(last=False)
 
     def _count(self, book: Book, what: str) -> list[Event]:
         self.counts[book.instrument_id, what] += 1
@@ -109,7 +118,7 @@ class Books:
         later = [] if change.last == -1 else [held for held in book.waiting if held.change.last > change.last]
         if later and not follows(later[0].change, change.last):
             return self._count(book, "not-used")  # older than the first change that waits
-        self._drop_waiting(book)
+        self._waiting.drop(book)
         book.load(reading)
         last = change
         for held in later:
@@ -136,24 +145,9 @@ class Books:
             if change.last <= newest.last:
                 return "repeat"
             if not chains(change, newest.last):
-                self._drop_waiting(book)  # no snapshot can bridge what is missing
-        book.waiting.append(without_texts(reading, book.heard_ns))
-        book.waiting_levels += reading.size
-        self._waiting_levels += reading.size
-        while book.waiting and (
-            book.waiting_levels > WAITING_LEVELS
-            or self._waiting_levels > ALL_WAITING_LEVELS
-            or book.waiting[0].heard_ns <= book.heard_ns - WAITING_NS
-        ):
-            size = book.waiting.popleft().size
-            book.waiting_levels -= size
-            self._waiting_levels -= size
+                self._waiting.drop(book)  # no snapshot can bridge what is missing
+        self._waiting.keep(book, reading)
         return "waiting"
-
-    def _drop_waiting(self, book: Book) -> None:
-        self._waiting_levels -= book.waiting_levels
-        book.waiting.clear()
-        book.waiting_levels = 0
 
     # Events.
 
@@ -162,7 +156,7 @@ class Books:
         self.counts[book.instrument_id, problem] += 1
         was_known = book.standing == "known"
         book.clear()
-        self._drop_waiting(book)
+        self._waiting.drop(book)
         if not was_known:
             return []
         book.standing = "lost"
@@ -234,18 +228,20 @@ class Books:
     # Checkpoints.
 
     def state(self, received_ns: int) -> tuple[list[BookState], dict[str, int]]:
-        """Return all books, and when tickers were heard, as of the last change; what is forgotten is left out."""
-        rules = self._rules
-        alive = [book for book in self._books.values() if book.heard_ns > received_ns - rules.never_ns]
-        speaking = {name: heard for name, heard in self._tickers.items() if heard > received_ns - rules.listing_ns}
-        return [pack(book) for book in sorted(alive, key=_name)], dict(sorted(speaking.items()))
+        """Return all books, and when tickers were heard, as of R."""
+        self._forget(received_ns)
+        books = sorted(self._books.values(), key=attrgetter("instrument_id"))
+        # Where tickers come by columns, some of one stretch may stand behind younger ones.
+        oldest_ns = received_ns - self._rules.listing_ns
+        tickers = {name: heard_ns for name, heard_ns in sorted(self._tickers.items()) if heard_ns > oldest_ns}
+        return [pack(book) for book in books], tickers
 
     def restore(self, states: Iterable[BookState], tickers: dict[str, int]) -> None:
         """Go on from a state; raises StateError where it cannot be read."""
-        books = [unpack(state) for state in states]
-        self._books = {book.instrument_id: book for book in books}
-        self._waiting_levels = sum(book.waiting_levels for book in books)
-        self._tickers = dict(tickers)
+        books = sorted((unpack(state) for state in states), key=attrgetter("heard_ns"))
+        self._books = OrderedDict((book.instrument_id, book) for book in books)
+        self._waiting = Waiting(books)
+        self._tickers = OrderedDict(sorted(tickers.items(), key=itemgetter(1)))
 
 
 def base_size(book: Book, size: float, price: float) -> float:
@@ -273,7 +269,3 @@ def _depth(book: Book, time_ns: int, identity: str) -> Depth:
 def _is_shallower(book: Book, change: BookChange) -> bool:
     """Return whether a snapshot holds less than a book that its changes keep up."""
     return book.chained and change.limit > 0 and (book.limit == 0 or change.limit < book.limit)
-
-
-def _name(book: Book) -> str:
-    return book.instrument_id

@@ -47,7 +47,7 @@ class Account(msgspec.Struct, kw_only=True):
     depths: int = 0
     """Depth events, markers not counted."""
     standing: Standing = "unknown"
-    """What is known of the book at the end."""
+    """What was known of the book after its last frame; later it may be forgotten."""
     comparable: int = 0
     """Tickers at whose update id the book stood."""
     equal: int = 0
@@ -64,7 +64,7 @@ class Rebuilt(msgspec.Struct):
 def rebuild(messages: Iterable[RawMessage], rules: Rules) -> Rebuilt:
     """Return the account of each book in `messages`, which are in the order of receive time."""
     books, decoders, comparison = Books(rules), formats(), _Comparison()
-    frames: Counter[tuple[str, str]] = Counter()
+    accounts: dict[tuple[str, str], Account] = {}
     unreadable: Counter[str] = Counter()
     received_ns = 0
     for message in messages:
@@ -78,15 +78,20 @@ def rebuild(messages: Iterable[RawMessage], rules: Rules) -> Rebuilt:
             continue
         for change in changes:
             books.apply(change, received_ns, 0)
-            frames[change.change.venue, change.change.instrument_id] += 1
-            comparison.take_book(books.get(change.change.instrument_id))
+            venue, name = change.change.venue, change.change.instrument_id
+            account = accounts.setdefault((venue, name), Account(venue=venue, instrument_id=name))
+            account.frames += 1
+            book = books.get(name)
+            if book is not None:
+                account.standing = book.standing
+                comparison.take_book(book)
         for each in read:
             if isinstance(each, Quote):
                 books.hear_ticker(each.instrument_id, received_ns)
                 comparison.take_ticker(each)
-    return Rebuilt(
-        [_account(*key, books, count, comparison) for key, count in sorted(frames.items())], dict(unreadable)
-    )
+    for account in accounts.values():
+        _count(account, books, comparison)
+    return Rebuilt([account for _, account in sorted(accounts.items())], dict(unreadable))
 
 
 class _Comparison:
@@ -98,9 +103,9 @@ class _Comparison:
         self.counts: Counter[tuple[str, bool]] = Counter()
         """How many were compared, by instrument and whether they were equal."""
 
-    def take_book(self, book: Book | None) -> None:
+    def take_book(self, book: Book) -> None:
         """Take the best levels of a book at the update id that it stands at."""
-        if book is None or book.venue not in NUMBERED_ALIKE or book.standing != "known":
+        if book.venue not in NUMBERED_ALIKE or book.standing != "known":
             return
         bids, asks = book.bids.best(1), book.asks.best(1)
         if bids and asks:
@@ -150,16 +155,10 @@ _OUTCOMES = {
 }
 
 
-def _account(venue: str, instrument_id: str, books: Books, frames: int, comparison: _Comparison) -> Account:
-    book = books.get(instrument_id)
-    equal, different = comparison.counts[instrument_id, True], comparison.counts[instrument_id, False]
-    return Account(
-        venue=venue,
-        instrument_id=instrument_id,
-        frames=frames,
-        standing=book.standing if book else "unknown",
-        comparable=equal + different,
-        equal=equal,
-        different=different,
-        **{name: books.counts[instrument_id, outcome] for name, outcome in _OUTCOMES.items()},
-    )
+def _count(account: Account, books: Books, comparison: _Comparison) -> None:
+    """Put the counts of the books and of the comparison into an account."""
+    name = account.instrument_id
+    for field, outcome in _OUTCOMES.items():
+        setattr(account, field, books.counts[name, outcome])
+    account.equal, account.different = comparison.counts[name, True], comparison.counts[name, False]
+    account.comparable = account.equal + account.different

@@ -1,5 +1,7 @@
 """Books against one of plain dicts, and over restarts, on random histories."""
 
+from unittest import mock
+
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from schemas import Depth, Quote, Rules
 from schemas.topics import FEEDS, RAW_EXCHANGE
 from streams.formats.book import BookChange
+from streams.ingest import waiting
 from streams.ingest.book import read_change
 from streams.ingest.books import DEPTH_LEVELS, GRID_NS, Books
 from streams.ingest.normaliser import Normaliser
@@ -15,7 +18,11 @@ from tests.unit.streams.ingest.canonical import content
 
 MS = 1_000_000
 T0 = 1_700_000_000_000 * MS
-NAMES = ("binance:BTC-USDT", "binance:ETH-USDT")
+NAMES = ("binance:BTC-USDT", "binance:ETH-USDT", "binance:SOL-USDT")
+DAY_MS = 86_400_000
+LISTING_MS = 900_000
+ALL_WAITING = 8
+"""A budget that few changes use up."""
 
 SIZES = st.sampled_from(["0", "1.5", "2.25"])
 
@@ -30,13 +37,16 @@ BIDS, ASKS = levels(34, 41), levels(40, 47)
 
 
 @st.composite
-def histories(draw):
-    """Return changes of one venue's books: chained for the most part, with what may go wrong among them."""
+def histories(draw, kinds=()):
+    """Return changes of one venue's books: chained for the most part, with what may go wrong among them.
+
+    Time stands still, goes on, or leaps over what waiting changes, tickers and books are remembered for.
+    """
     log, last, now = [], dict.fromkeys(NAMES, 0), 0
     for _ in range(draw(st.integers(1, 30))):
         name = draw(st.sampled_from(NAMES))
-        now += draw(st.sampled_from([0, 1, 100, 250, 400, 70_000]))
-        kind = draw(st.sampled_from(["change"] * 8 + ["snapshot", "old snapshot", "gap", "repeat", "bad sum"]))
+        now += draw(st.sampled_from([0, 1, 100, 250, 400, 59_999, 70_000, LISTING_MS, DAY_MS - 1, DAY_MS]))
+        kind = draw(st.sampled_from(["change"] * 8 + ["snapshot", "old snapshot", "gap", "repeat", "bad sum", *kinds]))
         bids, asks = draw(BIDS), draw(ASKS)
         step = draw(st.integers(1, 3))
         first, number = last[name] + 1, last[name] + step
@@ -56,6 +66,7 @@ def histories(draw):
             "snapshot": "snapshot" in kind,
             "limit": draw(st.sampled_from([0, 0, 2])) if "snapshot" in kind else 0,
             "wrong": kind == "bad sum",
+            "ticker": kind == "ticker",
             "bids": bids,
             "asks": asks,
             "texts": draw(st.booleans()),
@@ -68,16 +79,17 @@ def histories(draw):
 def change_of(fields):
     fields = dict(fields)
     wrong, as_texts = fields.pop("wrong"), fields.pop("texts")
-    fields.pop("received")
+    fields.pop("received"), fields.pop("ticker")
     for side in ("bids", "asks"):
         fields[side] = [tuple(each) if as_texts else (float(each[0]), float(each[1])) for each in fields[side]]
     return BookChange(venue="binance", check=(lambda _bids, _asks: False) if wrong else None, **fields)
 
 
 class PlainBook:
-    """The rules once more, on dicts that are sorted at each look."""
+    """The rules once more, on dicts that are sorted at each look; `room` of what waits in all books."""
 
-    def __init__(self):
+    def __init__(self, room):
+        self.room, self.heard = room, 0
         self.standing, self.sides, self.known = "unknown", ({}, {}), (None, None)
         self.last, self.fresh, self.chained, self.limit, self.waiting, self.time = 0, False, False, 0, [], 0
 
@@ -103,7 +115,9 @@ class PlainBook:
             return
         if self.waiting and fields["first"] > self.waiting[-1]["last"] + 1:
             self.waiting = []
-        self.waiting = [old for old in self.waiting if old["received"] > fields["received"] - 60_000 * MS] + [fields]
+        self.waiting = [*self.waiting, fields]
+        while self.waiting and self.room() < 0:
+            self.waiting = self.waiting[1:]
 
     def _load(self, fields):
         known = self.standing == "known"
@@ -163,19 +177,42 @@ class PlainBook:
         return worst is None or (level[0] >= worst if side == 0 else level[0] <= worst)
 
 
+class PlainBooks:
+    """All plain books: at each record every one is looked at for what is too old."""
+
+    def __init__(self):
+        self.books = {}
+
+    def take(self, fields):
+        """Return the book of a change, and what it says of it."""
+        name, now = fields["instrument_id"], fields["received"]
+        self.books = {name: book for name, book in self.books.items() if book.heard > now - DAY_MS * MS}
+        for book in self.books.values():
+            book.waiting = [old for old in book.waiting if old["received"] > now - 60_000 * MS]
+        book = self.books.setdefault(name, PlainBook(self._room))
+        book.heard = now
+        return book, book.take(fields)
+
+    def _room(self):
+        waiting = [fields for book in self.books.values() for fields in book.waiting]
+        return ALL_WAITING - sum(max(1, len(fields["bids"]) + len(fields["asks"])) for fields in waiting)
+
+
 @settings(max_examples=100, deadline=None)
 @given(log=histories())
+@mock.patch.object(waiting, "ALL_WAITING_LEVELS", ALL_WAITING)
 def test_a_book_is_what_plain_dicts_say(log):
-    books, plain = Books(Rules()), {name: PlainBook() for name in NAMES}
+    books, plain = Books(Rules()), PlainBooks()
     for fields in log:
         name = fields["instrument_id"]
         events = books.apply(read_change(change_of(fields)), fields["received"], 0)
-        mine = plain[name]
-        outcome = mine.take(fields)
+        mine, outcome = plain.take(fields)
         book = books.get(name)
         # The time of a book is not this test's matter.
         mine.time = book.time_ns
         assert book.standing == mine.standing
+        assert [held.change.last for held in book.waiting] == [held["last"] for held in mine.waiting]
+        assert {each.instrument_id for each in books} == set(plain.books)
         assert (book.bids.best(DEPTH_LEVELS), book.asks.best(DEPTH_LEVELS)) == mine.levels()
         depths = [event for event in events if isinstance(event, Depth)]
         if outcome is None:
@@ -211,7 +248,11 @@ def test_events_of_a_book_stand_in_the_order_of_its_changes(log):
 
 
 def decode(value, source):
-    return [change_of(msgspec.json.decode(value))]
+    fields = msgspec.json.decode(value)
+    if not fields["ticker"]:
+        return [change_of(fields)]
+    quote = {"bid_price": 9.0, "bid_size": 1.0, "ask_price": 10.0, "ask_size": 1.0}
+    return [Quote(instrument_id=fields["instrument_id"], venue="binance", event_time_ns=0, **quote)]
 
 
 def run(log, restarts, flushes=7):
@@ -234,7 +275,8 @@ def run(log, restarts, flushes=7):
     ), normaliser.state().encode()
 
 
-@settings(max_examples=40, deadline=None)
-@given(log=histories(), restarts=st.sets(st.integers(0, 30), max_size=4))
+@settings(max_examples=60, deadline=None)
+@given(log=histories(["ticker"] * 3), restarts=st.sets(st.integers(0, 30), max_size=4))
+@mock.patch.object(waiting, "ALL_WAITING_LEVELS", ALL_WAITING)
 def test_books_say_the_same_over_any_restarts(log, restarts):
     assert run(log, restarts) == run(log, set())

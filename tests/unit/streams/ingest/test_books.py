@@ -1,13 +1,16 @@
 """Books by their rules: what joins, what is a gap, what is published, and when nothing is."""
 
+import tracemalloc
+
 import pytest
 
 from schemas import DecodeError, Depth, Quote, Rules
 from streams.formats.book import BookChange
 from streams.ingest import book as one_book
-from streams.ingest import books as all_books
+from streams.ingest import waiting as all_waiting
 from streams.ingest.book import read_change
-from streams.ingest.books import DEPTH_LEVELS, GRID_NS, RESET_NS, WAITING_LEVELS, WAITING_NS, Books
+from streams.ingest.books import DEPTH_LEVELS, GRID_NS, RESET_NS, Books
+from streams.ingest.waiting import WAITING_LEVELS, WAITING_NS
 
 SECOND = 1_000_000_000
 MS = 1_000_000
@@ -337,11 +340,71 @@ def test_what_waits_is_bounded_in_levels_and_in_time(feed):
 
 
 def test_what_waits_is_bounded_over_all_books(feed, monkeypatch):
-    monkeypatch.setattr(all_books, "ALL_WAITING_LEVELS", 5)
+    monkeypatch.setattr(all_waiting, "ALL_WAITING_LEVELS", 5)
     for number in range(4):
         feed.say(0, [(1.0, 1.0), (2.0, 1.0)], first=1, last=1, instrument_id=f"binance:A{number}-USDT")
     waiting = [book.waiting_levels for book in feed.books]
     assert waiting == [2, 2, 0, 0]
+
+
+def test_changes_without_levels_take_room_where_they_wait(feed, monkeypatch):
+    monkeypatch.setattr(all_waiting, "WAITING_LEVELS", 3)
+    for number in range(5):
+        feed.say(0, first=number, last=number)
+    assert [held.change.last for held in feed.book.waiting] == [2, 3, 4]
+
+
+def test_what_waits_too_long_waits_no_more_when_its_snapshot_comes(feed):
+    # 0 s          30 s         59.999 s    60 s
+    # 1 waits      2 waits                  1 is gone: no snapshot before 2 joins what waits
+    feed.say(0, [(9.0, 1.0)], first=1, last=1)
+    feed.say(30_000, [(9.5, 1.0)], first=2, last=2)
+    assert feed.snapshot(60_000, last=0) == []
+    assert feed.counts() == {"waiting": 2, "not-used": 1}
+    feed.snapshot(60_001, last=1)
+    assert feed.book.bids.best(3) == [(10.0, 1.0), (9.5, 1.0)]
+
+
+def test_books_that_fell_silent_leave_their_room_to_others(feed, monkeypatch):
+    monkeypatch.setattr(all_waiting, "ALL_WAITING_LEVELS", 2)
+    feed.say(0, [(1.0, 1.0), (2.0, 1.0)], first=1, last=1, instrument_id="binance:OLD-USDT")
+    feed.say(59_999, [(1.0, 1.0)], first=1, last=1)
+    assert feed.book.waiting_levels == 0
+    feed.say(60_000, [(1.0, 1.0)], first=2, last=2)
+    assert feed.book.waiting_levels == 1
+
+
+def test_room_is_the_same_after_a_restart(feed, monkeypatch):
+    monkeypatch.setattr(all_waiting, "ALL_WAITING_LEVELS", 2)
+    # OLD is forgotten at a day; what waited in it took the room of others until the process was restarted.
+    feed.say(0, [(1.0, 1.0), (2.0, 1.0)], first=1, last=1, instrument_id="binance:OLD-USDT")
+    day_ms = RULES.never_ns // MS
+    restarted = Feed()
+    restarted.books.restore(*feed.books.state(T0 + day_ms * MS))
+    for each in (feed, restarted):
+        each.say(day_ms, [(9.0, 1.0)], first=1, last=1)
+        each.say(day_ms + 1, [(9.5, 1.0)], first=2, last=2)
+        depth, _ = each.snapshot(day_ms + 2, last=0)
+        assert depth.bid_prices == [10.0, 9.5, 9.0]
+
+
+def test_instruments_that_come_and_go_leave_nothing(feed):
+    hour_ms = 3_600_000
+
+    def come_and_go(numbers):
+        for number in numbers:
+            name = {"instrument_id": f"binance:A{number}-USDT"}
+            feed.snapshot(number * hour_ms, last=1, **name)
+            feed.say(number * hour_ms, first=9, last=9, **name)  # a gap: it waits
+            feed.books.hear_ticker(name["instrument_id"], T0 + number * hour_ms * MS)
+        feed.books.counts.clear()  # as whoever tells them does
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    few, many = come_and_go(range(100)), come_and_go(range(100, 10_000))
+    tracemalloc.stop()
+    assert len(list(feed.books)) == RULES.never_ns // (hour_ms * MS)
+    assert many - few < 20_000
 
 
 def test_a_side_of_too_many_levels_forgets_the_worst_and_knows_that_it_did(feed, monkeypatch):
