@@ -8,7 +8,7 @@ from schemas import StateError
 from streams.ingest.book_state import BookState
 
 _MAX_BYTES = 1 << 30
-"""What a state may unpack to: 500 MB are 15,000 books of 1,000 levels a side."""
+"""What a state may take before it is compressed: 500 MB are 15,000 books of 1,000 levels a side."""
 
 
 class TradeKind(msgspec.Struct):
@@ -33,8 +33,17 @@ class NormaliserState(msgspec.Struct, kw_only=True):
     """When each instrument's best quote was last heard from its venue."""
 
     def encode(self) -> bytes:
-        """Return the state as its length in 8 bytes and zstd of MessagePack."""
+        """Return the state as its length in 8 bytes and zstd of MessagePack.
+
+        Raises StateError where it is too large to be read again.
+        """
         packed = msgspec.msgpack.encode(self)
+        if len(packed) > _MAX_BYTES:
+            raise StateError(
+                f"{self.raw_topic}[{self.raw_partition}]: a checkpoint of {len(self.books):,} books takes "
+                f"{len(packed):,} bytes, {_MAX_BYTES:,} can be read again: record fewer instruments, or drain and go "
+                "to new topics with more raw partitions (FORESHOCK_RAW_EXCHANGE_PARTITIONS)"
+            )
         compressed: bytes = pa.compress(packed, codec="zstd", asbytes=True)
         return len(packed).to_bytes(8) + compressed
 

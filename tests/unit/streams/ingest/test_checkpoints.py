@@ -2,8 +2,13 @@
 
 import pytest
 
-from schemas import StateError
+from schemas import Rules, StateError
+from streams.formats.book import BookChange
+from streams.ingest import state as state_module
+from streams.ingest.book import read_change
+from streams.ingest.books import Books
 from streams.ingest.checkpoints import CHUNK_BYTES, Owner, last_checkpoints
+from streams.ingest.state import NormaliserState
 
 PLACE = ("raw.exchange.v1", 3)
 SMALL = b"small"
@@ -106,3 +111,25 @@ def test_a_state_from_before_there_were_chunks_is_read_and_replaced():
 def test_a_manifest_that_is_none_is_refused():
     with pytest.raises(StateError, match="a manifest cannot be read"):
         last_checkpoints([(b"raw.exchange.v1/3/one", b"\xff")])
+
+
+def state_of_a_book(levels):
+    books = Books(Rules())
+    sides = {"bids": [(float(price), 1.0) for price in range(1, levels + 1)], "asks": []}
+    change = BookChange(instrument_id="okx:BTC-USDT", venue="okx", event_time_ns=0, snapshot=True, **sides)
+    books.apply(read_change(change), 1, 0)
+    states, tickers = books.state(1)
+    return NormaliserState(rules_id="", raw_topic=PLACE[0], raw_partition=PLACE[1], books=states, tickers=tickers)
+
+
+def test_a_state_too_large_to_be_read_again_is_not_written(monkeypatch):
+    fits, too_large = state_of_a_book(1_000), state_of_a_book(1_001)
+    size = int.from_bytes(fits.encode()[:8])
+    monkeypatch.setattr(state_module, "_MAX_BYTES", size)
+    assert NormaliserState.decode(fits.encode()) == fits
+    wanted = (
+        rf"^raw.exchange.v1\[3\]: a checkpoint of 1 books takes [0-9,]+ bytes, {size:,} can be read again: "
+        r"record fewer instruments, or drain and go to new topics with more raw partitions \(FORESHOCK_RAW_EXCHANGE_"
+    )
+    with pytest.raises(StateError, match=wanted):
+        too_large.encode()
