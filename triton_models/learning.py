@@ -61,6 +61,7 @@ def learn(
 ) -> tuple[Network, list[float]]:
     """Return the averaged network of the best epoch and the validation losses, the base's first."""
     options = lessons.options
+    network.hurry(enabled=True)
     random = np.random.default_rng(options.seed)
     average = copy.deepcopy(network)
     weights = torch.tensor([_LONG_WEIGHT if HORIZON_NS[name] > _SELECTING_NS else 1.0 for name in lessons.horizons])
@@ -85,6 +86,7 @@ def learn(
         if len(lessons.validation) and epoch + 1 - int(np.argmin(costs)) >= options.patience:
             break
     average.load_state_dict(best)
+    average.hurry(enabled=False)
     return average.eval(), [round(loss, 6) for loss in history]
 
 

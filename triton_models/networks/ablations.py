@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from triton_models.bundle import Spec
-from triton_models.networks.performer import Attention, decay_matrix, normalised
+from triton_models.networks.performer import Attention, attend_pairwise, normalised
 
 _HASH_SEED = 20_200
 _SELF = 1e-6
@@ -45,18 +45,15 @@ class Softmax(Attention):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Return what queries (B, A, T, M, d) read of values (B, A, T, M, d)."""
-        intervals, modalities = k.shape[2:4]
-        left = decay_matrix(self.log_decay(), intervals)  # (A, T, T)
-        left = left.repeat_interleave(modalities, -1).repeat_interleave(modalities, -2)
-        weights = self.scores(q.flatten(2, 3), k.flatten(2, 3)) * left  # (B, A, T * M, T * M)
-        return (_normalised_sum(weights) @ v.flatten(2, 3)).view_as(v)
+        return attend_pairwise(self.scores(q.flatten(2, 3), k.flatten(2, 3)), v, self.log_decay())
 
     def weights(self, q: Tensor, k: Tensor) -> Tensor:
         """Return the weights (B, A, T, M) of one query (B, A, d) at the last interval."""
         back = torch.arange(k.shape[2] - 1, -1, -1, device=k.device)
         left = torch.exp(self.log_decay()[:, None] * back).repeat_interleave(k.shape[3], -1)  # (A, T * M)
-        weights = self.scores(q[:, :, None], k.flatten(2, 3)) * left[:, None]
-        return _normalised_sum(weights).view(k.shape[:-1])
+        weights = (self.scores(q[:, :, None], k.flatten(2, 3)) * left[:, None]).view(k.shape[:-1])
+        total = weights.sum((-2, -1), keepdim=True)
+        return weights / torch.where(total > 0, total, 1.0)
 
 
 class Lsh(Softmax):
@@ -88,9 +85,3 @@ class Lsh(Softmax):
         """Return the bucket in each round (rounds, B, A, N) of vectors (B, A, N, d)."""
         turned = x @ self.rotations[:, None, None]  # (rounds, B, A, N, buckets / 2)
         return torch.cat([turned, -turned], dim=-1).argmax(-1)
-
-
-def _normalised_sum(weights: Tensor) -> Tensor:
-    """Return weights (..., N) that sum to 1, or are 0 throughout where there is nothing to see."""
-    total = weights.sum(-1, keepdim=True)
-    return weights / torch.where(total > 0, total, 1.0)

@@ -57,6 +57,9 @@ class Network(nn.Module):
     inputs: Inputs
     head: Head
 
+    def hurry(self, *, enabled: bool) -> None:
+        """Take the form that is fastest for many windows, where it has another than the one that is served."""
+
     def reading(self) -> Tensor:
         """Return the weights (2F + M, ...) with which the first layer reads values, mask and ages."""
         raise NotImplementedError

@@ -6,6 +6,7 @@ from triton_models.networks.performer import (
     attend,
     attend_chunked,
     attend_next,
+    attend_pairwise,
     decay_matrix,
     last_weights,
     normalised,
@@ -37,6 +38,12 @@ def exact(q, k, v, log_decay):
 def test_linear_attention_is_exact_kernel_attention(tokens):
     expected, _ = exact(*tokens)
     assert (attend(*tokens) - expected).abs().max() < 1e-5
+
+
+def test_pairwise_is_parallel(tokens):
+    q, k, v, log_decay = tokens
+    scores = q.flatten(2, 3) @ k.flatten(2, 3).transpose(-1, -2)
+    assert (attend_pairwise(scores, v, log_decay) - attend(*tokens)).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 13, 64])
