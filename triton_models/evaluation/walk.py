@@ -18,8 +18,8 @@ Progress = Callable[[str, float], None]
 """Called with what is being done and how much of it is done, in [0, 1]."""
 
 EQUAL_WEIGHT = "mean"
-"""The equal-weight mean of all experts but the naive ones and the GARCH family."""
-MEAN_OF = ("har-plain", "har-seas", "har-ref", "harq", "lightgbm", "ewma")
+"""The equal-weight mean of ..."""
+MEAN_OF = ("har-seas", "har-ref", "lightgbm", "ewma")
 _SCHEMA = pa.schema(
     [
         ("instrument", pa.dictionary(pa.int32(), pa.string())),
@@ -96,8 +96,11 @@ def walk(
 
 
 def equal_weight(members: Sequence[Forecasts]) -> Forecasts:
-    """Return the mean of means, and of the logs of quantiles; NaN where a member is."""
-    mean = np.mean([one.mean for one in members], axis=0)
+    """Return the harmonic mean of means, and the geometric one of quantiles; NaN where a member is.
+
+    Members whose RV/f has the mean 1 keep it so: an arithmetic mean of them would be too high.
+    """
+    mean = 1 / np.mean([1 / one.mean for one in members], axis=0)
     return Forecasts(mean, np.exp(np.mean([np.log(one.quantiles) for one in members], axis=0)))
 
 
