@@ -4,6 +4,7 @@ import inspect
 import json
 import time
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
-from featurestore.authoring import nearest
 from featurestore.catalogue import Catalogue
 from featurestore.checks import TIME_BUDGET_S, specs_of, violations
 from featurestore.registration import window_text
@@ -24,6 +24,8 @@ from streams.authoring.scaffold import new_file
 from streams.commands.checks import require_broker, require_writable
 from streams.commands.screen import console
 from streams.settings import Settings
+
+_SUGGESTED = 3
 
 app = typer.Typer(help="Features: new, list, show, check, announce.", no_args_is_help=True)
 
@@ -166,21 +168,30 @@ def _chosen(catalogue: Catalogue, names: Iterable[str]) -> list[str]:
         path = Path(name).name
         meant = [spec.name for spec in specs if name in (spec.name, getattr(spec, "quantity", "")) or spec.file == path]
         if not meant:
-            known = {each for spec in specs for each in (spec.name, getattr(spec, "quantity", spec.name))}
-            raise FeatureError(
-                f"there is no tile or feature {name!r}; there is {nearest(name, sorted(known))}; "
-                "`foreshock features list` prints the features"
-            )
+            known = [each for spec in specs for each in (getattr(spec, "quantity", spec.name), spec.name)]
+            raise FeatureError(f"there is no tile or feature {name!r}; {_suggested(name, known)}")
         chosen |= dict.fromkeys(meant)
     return list(chosen)
+
+
+def _suggested(name: str, known: Iterable[str]) -> str:
+    """Return what was meant, as far as names tell: those that are like `name`, or hold it.
+
+    >>> _suggested("spraed", ["spread", "volume"])
+    'there is spread; `foreshock features list` prints the features'
+    """
+    names = list(dict.fromkeys(known))
+    like = get_close_matches(name, names, n=_SUGGESTED, cutoff=0.6) or [each for each in names if name in each]
+    near = f"there is {' or '.join(like[:_SUGGESTED])}; " if like else ""
+    return f"{near}`foreshock features list` prints the features"
 
 
 def _named(catalogue: Catalogue, name: str) -> list[FeatureSpec]:
     """Return the features of a quantity or column; the named column first."""
     found = [spec for spec in catalogue.features if name in (spec.name, spec.quantity)]
     if not found:
-        known = [*dict.fromkeys(spec.quantity for spec in catalogue.features), *catalogue.versions]
-        raise FeatureError(f"there is no feature {name!r}; there is {nearest(name, known)}")
+        known = [each for spec in catalogue.features for each in (spec.quantity, spec.name)]
+        raise FeatureError(f"there is no feature {name!r}; {_suggested(name, known)}")
     others = [spec for spec in catalogue.features if spec.quantity == found[0].quantity]
     return list(dict.fromkeys([*found, *others])) if len(found) == 1 else sorted(found, key=lambda spec: spec.window_ns)
 

@@ -102,6 +102,19 @@ def test_a_name_that_is_not_there_says_where_the_names_are():
         CliRunner().invoke(app, ["features", "check", "volum"], catch_exceptions=False)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("realised_varianc", "there is realised_variance or realised_variance_"),
+        ("volatility", "there is market_volatility or "),
+        ("nosuch", "there is no feature 'nosuch'; `foreshock features list` prints the features"),
+    ],
+)
+def test_a_feature_that_is_not_there_is_told_those_like_it(name, said):
+    with pytest.raises(FeatureError, match=said):
+        CliRunner().invoke(app, ["features", "show", name], catch_exceptions=False)
+
+
 def test_the_list_is_not_cut_where_it_is_piped():
     catalogue = Catalogue.discover()
     listed = run("list").stdout

@@ -1,10 +1,12 @@
 """`foreshock settings`: the values in force, and where they are from."""
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from schemas.errors import SettingsError
 from streams.cli import app
+from streams.commands import settings as command
 from streams.settings import describe
 
 
@@ -32,6 +34,15 @@ def test_each_setting_has_its_value_in_force_and_says_where_it_is_from(monkeypat
     for name, _, _, meaning in describe():
         assert name in printed
         assert meaning in printed
+
+
+def test_a_narrow_screen_gets_whole_lines(monkeypatch, capsys):
+    monkeypatch.setenv("FORESHOCK_WORKERS", "3")
+    monkeypatch.setattr(command, "console", lambda: Console(width=80))
+    command.settings()
+    printed = capsys.readouterr().out
+    assert "FORESHOCK_WORKERS = 3  [environment; default 1]\n    Processes of each stage" in printed
+    assert "FORESHOCK_BATCH_MS = 200.0  [default]" in printed
 
 
 def test_a_variable_that_is_no_setting_is_an_error(monkeypatch):

@@ -21,6 +21,7 @@ def test_run_starts_one_writer_of_the_store_if_asked(tmp_path, monkeypatch, aske
     assert len(started) == 8 + len(stores)
     ports = [piece.environment["FORESHOCK_METRICS_PORT"] for piece in started]
     assert len(set(ports)) == len(ports)
+    assert {piece.command[-2:] for piece in started if piece.name == "store-0"} <= {("store", "run")}
 
 
 def test_the_store_lies_in_the_state_unless_told_otherwise(tmp_path):
