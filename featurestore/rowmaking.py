@@ -154,18 +154,22 @@ class RowMaker:
         heard: dict[Source, NDArray[np.bool_]] = {}
         start_ns = (ends - group.tiles) * self._layout.levels_ns[group.level]
         for plan in group.plans:
-            for name in plan.spec.inputs:
-                if name not in windows:
-                    windows[name] = self._window(name, group, ends, step, count, chosen)
-            values = quietly(plan.spec.function, *(windows[name] for name in plan.spec.inputs))
             if (plan.sources, plan.start_ns) not in masks:
                 for source in plan.sources:
                     if source not in heard:
                         heard[source] = self._last_times(source, group.level, ends, chosen) < start_ns
                 masked = [heard[source] for source in plan.sources]
-                unknown = np.logical_or.reduce([*masked, np.broadcast_to(start_ns < plan.start_ns, values.shape)])
+                unknown = np.logical_or.reduce([*masked, np.broadcast_to(start_ns < plan.start_ns, (count, len(ends)))])
                 masks[plan.sources, plan.start_ns] = unknown
-            values[masks[plan.sources, plan.start_ns]] = np.nan
+            unknown = masks[plan.sources, plan.start_ns]
+            if unknown.all():  # nobody was heard of: a market without options costs nothing for them
+                yield np.full(unknown.shape, np.nan)
+                continue
+            for name in plan.spec.inputs:
+                if name not in windows:
+                    windows[name] = self._window(name, group, ends, step, count, chosen)
+            values = quietly(plan.spec.function, *(windows[name] for name in plan.spec.inputs))
+            values[unknown] = np.nan
             yield values
 
     def _window(
