@@ -2,6 +2,8 @@
 
 import json
 import threading
+import time
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -9,12 +11,13 @@ from confluent_kafka import Producer
 from msgspec import structs
 from typer.testing import CliRunner
 
+from deploy.ports import free_ports
 from featurestore.backfill import rows_table
 from featurestore.catalogue import Catalogue
 from schemas.forecasts import Parity, decode_json
-from schemas.metrics import PARITY_CHECKED, PARITY_MISMATCH
+from schemas.metrics import OFFSET_LAG, PARITY_CHECKED, PARITY_MISMATCH
 from schemas.rows import decode_rows, encode_rows
-from schemas.topics import FEATURE_ROW, OPS_PARITY
+from schemas.topics import EVENT_TOPICS, FEATURE_ROW, OPS_PARITY
 from streams.backfill import Outcome, backfill_topics, normalised
 from streams.backfill.topics import raw_records
 from streams.cli import app
@@ -23,6 +26,8 @@ from streams.metrics_server import Metrics
 from streams.parity import process
 from streams.parity.account import Account
 from streams.parity.process import ParityProcess, check_once
+from streams.run import Supervisor, stage_pieces
+from streams.scrape import by_label, scrape, total
 from streams.sources.market import market
 from tests.integration.live import fill, reset, settings_for
 
@@ -137,6 +142,21 @@ def test_rows_are_as_recomputed_and_an_altered_one_is_found(settings, monkeypatc
     assert [record for record in told(settings) if record.kind == "mismatch"] == list(account.mismatches)
     headers = [m.headers for m in read_topic(settings, OPS_PARITY) if json.loads(m.value)["kind"] == "mismatch"]
     assert headers[0]["ce_type"] == b"foreshock.parity.v1"
+
+
+def test_the_process_checks_what_is_there_tells_its_lag_and_ends_when_asked(settings, tmp_path):
+    asked = replace(settings, metrics_port=free_ports().kafka, stall_seconds=5.0, state_dir=tmp_path)
+    count = len({message.headers["row_id"] for message in read_topic(settings, FEATURE_ROW)})
+    with Supervisor(asked, stage_pieces(asked, ["parity"], {"parity": 1})) as supervisor:
+        give_up = time.monotonic() + 60
+        samples = None
+        while samples is None or total(samples, PARITY_CHECKED) < count or total(samples, OFFSET_LAG) > 0:
+            assert time.monotonic() < give_up, supervisor.log("parity-0").read_text()
+            time.sleep(0.1)
+            samples = scrape([asked.metrics_port])
+        supervisor.stop()
+        assert supervisor.exits("parity-0") == [0], supervisor.log("parity-0").read_text()
+    assert set(by_label(samples, OFFSET_LAG, "topic")) == {*EVENT_TOPICS, FEATURE_ROW}
 
 
 def test_one_look_at_everything_ends_with_1_where_a_row_differs(settings, monkeypatch):

@@ -107,3 +107,36 @@ def test_a_process_whose_loop_does_not_go_round_is_ended(begun, monkeypatch):
     code, reason = told[0]
     assert code == dog.STUCK
     assert reason.startswith("the event loop did not run for")
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """What happens to the watchdog of `run_parity`, and what ends the process; `run` says how it goes."""
+    seen = []
+    quiet = SimpleNamespace(flush_acknowledged=lambda: None, close=lambda: None)
+    for name in ("Outbox", "MetricsServer", "require_topics", "log_to_stderr"):
+        monkeypatch.setattr(module, name, lambda *_: quiet)
+    monkeypatch.setattr(module.os, "nice", lambda _: None)
+    monkeypatch.setattr(module.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(module, "exit_now", lambda _, reason, error: seen.append(f"{reason}: {error}"))
+    dog_of = SimpleNamespace(start=lambda: seen.append("start"), stop=lambda: seen.append("stop"))
+    monkeypatch.setattr(module, "watchdog", lambda *_: dog_of)
+
+    def go(run):
+        process = SimpleNamespace(run=run, close=lambda: seen.append("close"))
+        monkeypatch.setattr(module, "ParityProcess", lambda *_: process)
+        module.run_parity(SETTINGS, 1.0)
+        return seen
+
+    return go
+
+
+def test_the_watchdog_watches_as_long_as_the_process_runs(watched):
+    assert watched(lambda _: None) == ["start", "stop", "close"]
+
+
+def test_whatever_goes_wrong_ends_the_process_with_its_reason(watched):
+    def fail(_):
+        raise KeyError("row_id")
+
+    assert watched(fail)[:2] == ["start", "parity failed: 'row_id'"]
