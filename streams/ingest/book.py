@@ -179,20 +179,20 @@ class Book:
         self.heard_ns = 0
         """Receive time of the last change."""
         self.cell = -1
-        """Cell of the grid in which the last Depth was published."""
+        """Cell of the grid in which the last Depth was published, -1 before the first of a known book."""
         self.quoted: tuple[float, float, float, float] | None = None
         """The best bid and ask that were last published."""
         self.waiting: deque[Reading] = deque()
         self.waiting_levels = 0
 
-    def is_repeat(self, change: BookChange) -> bool:
-        """Return whether the book holds what `change` says."""
+    def is_repeat(self, change: BookChange, time_ns: int) -> bool:
+        """Return whether the book holds what `change` says, at the event time `time_ns` or (0) at none."""
         if change.last != -1 and self.last != -1:
             older = change.last <= self.last
         else:
-            older = change.snapshot and 0 < change.event_time_ns < self.time_ns
+            older = change.snapshot and 0 < time_ns < self.time_ns
         # A snapshot that is younger by its time follows a venue that counts anew.
-        return older and not (change.snapshot and change.event_time_ns > self.time_ns)
+        return older and not (change.snapshot and time_ns > self.time_ns)
 
     def joins(self, change: BookChange) -> bool:
         """Return whether nothing is missing between the book and `change`."""

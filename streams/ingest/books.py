@@ -7,6 +7,10 @@ more is said of the book until the next good snapshot. A book that was never kno
 What is kept follows from the records alone, so that a restart anywhere decides nothing anew: at the
 greatest receive time R a book that was heard `never_ns` ago or before is forgotten, whoever is heard.
 
+A change with a time that is further ahead of R than is believed has its levels and ids taken, or those
+that follow would show a gap. Its events say its time and are refused, so they count as not said, and no
+decision is by that time.
+
 Binance, "How to manage a local order book correctly":
 https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 """
@@ -75,8 +79,9 @@ class Books:
             return self._load(book, reading, watermark_ns)
         if book.standing != "known":
             return self._count(book, self._wait(book, reading))
-        if book.is_repeat(change):
-            later = 0 < book.time_ns < change.event_time_ns - RESET_NS
+        time_ns = self._believed(book, change.event_time_ns)
+        if book.is_repeat(change, time_ns):
+            later = 0 < book.time_ns < time_ns - RESET_NS
             counts_anew = change.last < book.last and later
             return self._lose(book, change, "reset", watermark_ns) if counts_anew else self._count(book, "repeat")
         if not book.joins(change):
@@ -111,7 +116,7 @@ class Books:
     def _load(self, book: Book, reading: Reading, watermark_ns: int) -> list[Event]:
         change = reading.change
         was_known = book.standing == "known"
-        if was_known and book.is_repeat(change):
+        if was_known and book.is_repeat(change, self._believed(book, change.event_time_ns)):
             return self._count(book, "repeat")
         if was_known and _is_shallower(book, change):
             return self._count(book, "not-used")
@@ -130,7 +135,9 @@ class Books:
         self._count(book, "snapshot")
         book.chained = book.chained and was_known
         book.standing = "known"
-        return self._publish(book, last.event_time_ns, again=not was_known)
+        if not was_known:
+            book.cell = -1
+        return self._publish(book, last.event_time_ns)
 
     # Changes that wait for a snapshot.
 
@@ -160,8 +167,7 @@ class Books:
         if not was_known:
             return []
         book.standing = "lost"
-        is_future = change.event_time_ns > book.heard_ns + self._rules.future_ns
-        time_ns = self._settled(book, 0 if is_future else change.event_time_ns)
+        time_ns = self._settled(book, change.event_time_ns)
         if time_ns:
             # Never late, and before whatever the next snapshot says.
             time_ns = max(time_ns, watermark_ns)
@@ -180,26 +186,36 @@ class Books:
             )
         ]
 
+    def _believed(self, book: Book, event_time_ns: int) -> int:
+        """Return the event time of the last change of a book, 0 where it is too far in the future."""
+        return event_time_ns if event_time_ns <= book.heard_ns + self._rules.future_ns else 0
+
     def _settled(self, book: Book, event_time_ns: int) -> int:
         """Return the event time of a book after a change: it never falls back, 0 where none was heard."""
-        if event_time_ns > book.heard_ns + self._rules.future_ns:
-            return event_time_ns  # it will be refused, and says nothing about the next ones
-        book.time_ns = max(book.time_ns, event_time_ns)
+        book.time_ns = max(book.time_ns, self._believed(book, event_time_ns))
         return book.time_ns
 
-    def _publish(self, book: Book, event_time_ns: int, *, again: bool = False) -> list[Event]:
-        """Return what a change of a known book says; `again`: it has just become known."""
-        time_ns = self._settled(book, event_time_ns)
+    def _publish(self, book: Book, event_time_ns: int) -> list[Event]:
+        """Return what a change of a known book says."""
+        if event_time_ns != self._believed(book, event_time_ns):
+            told = book.cell, book.quoted
+            refused = self._news(book, event_time_ns)
+            book.cell, book.quoted = told
+            return refused
+        events = self._news(book, self._settled(book, event_time_ns))
+        self.counts.update((book.instrument_id, event.record) for event in events)
+        return events
+
+    def _news(self, book: Book, time_ns: int) -> list[Event]:
+        """Return what was not said of a book yet, and take it as said."""
         events: list[Event] = []
         cell = (time_ns or book.heard_ns) // GRID_NS
-        if again or cell != book.cell:
+        if cell != book.cell:
+            events.append(_depth(book, time_ns, "snapshot" if book.cell == -1 else ""))
             book.cell = cell
-            events.append(_depth(book, time_ns, "snapshot" if again else ""))
-            self.counts[book.instrument_id, "depth"] += 1
         quote = self._changed_quote(book, time_ns)
         if quote is not None:
             events.append(quote)
-            self.counts[book.instrument_id, "quote"] += 1
         return events
 
     def _changed_quote(self, book: Book, time_ns: int) -> Quote | None:

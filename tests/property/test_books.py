@@ -37,8 +37,10 @@ BIDS, ASKS = levels(34, 41), levels(40, 47)
 
 
 @st.composite
-def histories(draw, kinds=()):
+def histories(draw, kinds=(), times=()):
     """Return changes of one venue's books: chained for the most part, with what may go wrong among them.
+
+    `kinds`, `times`: more of them, times as milliseconds that a change comes late.
 
     Time stands still, goes on, or leaps over what waiting changes, tickers and books are remembered for.
     """
@@ -59,7 +61,7 @@ def histories(draw, kinds=()):
         last[name] = max(last[name], number)
         change = {
             "instrument_id": name,
-            "event_time_ns": (T0 + (now - draw(st.sampled_from([0, 0, 300]))) * MS)
+            "event_time_ns": (T0 + (now - draw(st.sampled_from([0, 0, 300, *times]))) * MS)
             * draw(st.sampled_from([1, 1, 1, 0])),
             "first": first,
             "last": number,
@@ -247,6 +249,38 @@ def test_events_of_a_book_stand_in_the_order_of_its_changes(log):
         assert all(quote.bid_price < quote.ask_price for quote in quotes)
 
 
+@settings(max_examples=100, deadline=None)
+@given(log=histories(times=[-60_001, -3_600_000]))
+def test_what_is_accepted_of_a_book_says_its_best_prices_whatever_was_refused(log):
+    books = Books(Rules())
+    known, best, taken, heard = set(), {}, {}, {}
+    for fields in log:
+        name = fields["instrument_id"]
+        known = {name for name in known if heard[name] > fields["received"] - DAY_MS * MS}
+        heard[name] = fields["received"]
+        last_ns = fields["received"] + Rules().future_ns
+        events = books.apply(read_change(change_of(fields)), fields["received"], 0)
+        accepted = [event for event in events if event.event_time_ns <= last_ns]
+        for event in accepted:
+            if isinstance(event, Quote):
+                best[name] = (event.bid_price, event.bid_size, event.ask_price, event.ask_size)
+            elif event.bid_prices or event.ask_prices or event.id in {"", "snapshot"}:
+                assert (event.id == "snapshot") is (name not in known)
+                known.add(name)
+            else:
+                known.discard(name)
+                best.pop(name, None)
+        book = books.get(name)
+        before, taken[name] = taken.get(name), books.counts[name, "change"] + books.counts[name, "snapshot"]
+        # A snapshot may end with a change of the future that had waited for it.
+        is_future = fields["event_time_ns"] > last_ns or accepted != events
+        if book.standing == "known" and taken[name] != before and not is_future:
+            assert name in known
+            (bids, asks) = (side.best(1) for side in (book.bids, book.asks))
+            if bids and asks:
+                assert best[name] == (*bids[0], *asks[0])
+
+
 def decode(value, source):
     fields = msgspec.json.decode(value)
     if not fields["ticker"]:
@@ -276,7 +310,7 @@ def run(log, restarts, flushes=7):
 
 
 @settings(max_examples=60, deadline=None)
-@given(log=histories(["ticker"] * 3), restarts=st.sets(st.integers(0, 30), max_size=4))
+@given(log=histories(["ticker"] * 3, [-60_001]), restarts=st.sets(st.integers(0, 30), max_size=4))
 @mock.patch.object(waiting, "ALL_WAITING_LEVELS", ALL_WAITING)
 def test_books_say_the_same_over_any_restarts(log, restarts):
     assert run(log, restarts) == run(log, set())

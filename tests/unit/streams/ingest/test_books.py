@@ -241,6 +241,39 @@ def test_a_time_from_the_future_moves_neither_the_book_nor_its_marker(feed):
     assert found.event_time_ns == T0 + 300 * MS
 
 
+HOUR_MS = 3_600_000
+
+
+def test_what_is_refused_for_its_time_was_not_said(feed):
+    # cells: [0 ... 249]              [250 ... 499]
+    #         ^snapshot  ^future  ^100   ^300
+    feed.snapshot(0, last=0)
+    depth, quote = feed.say(HOUR_MS, [(10.5, 3.0)], received=50, first=1, last=1)
+    assert depth.event_time_ns == quote.event_time_ns == T0 + HOUR_MS * MS
+    (quote,) = feed.say(100, [(9.0, 1.0)], first=2, last=2)
+    assert (type(quote), quote.bid_price, quote.event_time_ns) == (Quote, 10.5, T0 + 100 * MS)
+    assert depths(feed.say(300, first=3, last=3)) != []
+    assert (feed.books.counts[NAME, "depth"], feed.books.counts[NAME, "quote"]) == (2, 2)
+
+
+def test_a_book_whose_first_depth_is_refused_is_told_with_the_next_change(feed):
+    feed.snapshot(0, last=0)
+    assert marker(feed.say(10, first=9, last=9)) == "gap"
+    refused, _ = feed.snapshot(HOUR_MS, received=20, last=9)
+    assert (refused.id, refused.event_time_ns) == ("snapshot", T0 + HOUR_MS * MS)
+    depth, quote = feed.say(30, first=10, last=10)
+    assert (depth.id, depth.event_time_ns, quote.bid_price) == ("snapshot", T0 + 30 * MS, 10.0)
+    assert feed.say(40, first=11, last=11) == []
+
+
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_a_time_from_the_future_makes_no_older_id_a_venue_that_counts_anew(feed, snapshot):
+    feed.snapshot(0, last=5)
+    assert feed.say(HOUR_MS, [(7.0, 1.0)], received=10, first=3, last=4, snapshot=snapshot) == []
+    assert feed.counts() == {"snapshot": 1, "repeat": 1}
+    assert feed.book.bids.best(2) == [(10.0, 1.0)]
+
+
 def test_the_time_of_a_book_never_falls_back(feed):
     feed.snapshot(300, last=5)
     assert feed.say(100, first=6, last=6) == []
