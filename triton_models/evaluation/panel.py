@@ -94,13 +94,14 @@ class Panel:
         """
         grid = np.full(self._length, np.nan)
         grid[self._slot] = values
+        # Each instrument's sums begin anew: they must not carry the rounding of another one's future.
+        grid = grid.reshape(len(self.instruments), -1)
         known = np.isfinite(grid)
-        total = np.concatenate([[0.0], np.cumsum(np.where(known, grid, 0.0))])
-        count = np.concatenate([[0], np.cumsum(known)])
-        last = self._slot + 1
-        number = count[last] - count[last - intervals]
+        total, count = np.cumsum(np.where(known, grid, 0.0), axis=1).ravel(), np.cumsum(known, axis=1).ravel()
+        first, last = self._slot - intervals, self._slot
+        number = count[last] - count[first]
         with np.errstate(invalid="ignore", divide="ignore"):
-            mean = (total[last] - total[last - intervals]) / number
+            mean = (total[last] - total[first]) / number
         return np.where(number >= KNOWN_RATIO * intervals, mean, np.nan)
 
     def floor(self, horizon: str) -> Floats:
@@ -124,7 +125,7 @@ class Panel:
         slot = self.instrument * width + place - place.min() + _LONGEST
         if (np.diff(slot) <= 0).any():
             raise StateError("expected one row per instrument and row time, got some twice")
-        self._length = int(slot.max()) + 1
+        self._length = len(self.instruments) * width
         return np.asarray(slot, np.int64)
 
     def _target(self, horizon: str) -> Floats:
