@@ -104,6 +104,9 @@ PARITY_CHECKED = _counter("parity_checked", "Row messages recomputed from the ca
 PARITY_MISMATCH = _counter(
     "parity_mismatch", "Row messages that are not as recomputed; expected 0.", "partition", "reason"
 )
+PARITY_BEHIND = _gauge(
+    "parity_behind_seconds", "Event time between what parity has recomputed and the last row message.", "partition"
+)
 BUILD_INFO = _gauge("build_info", "Always 1: what this process is.", "version", "rules_id", "feature_set_id")
 
 METRICS: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from schemas.forecasts import Parity, cloud_event_headers, encode_json
-from schemas.metrics import OFFSET_LAG, PARITY_CHECKED, PARITY_MISMATCH
+from schemas.metrics import OFFSET_LAG, PARITY_BEHIND, PARITY_CHECKED, PARITY_MISMATCH
+from schemas.rules import SECOND_NS
 from schemas.topics import FEATURE_ROW, OPS_PARITY
 from streams.kafka import Outbox, read_topic
 from streams.metrics_server import Metrics
@@ -51,6 +52,10 @@ class Account:
         """Say how much of a partition is not read yet."""
         topic, partition = place
         self._metrics[OFFSET_LAG].labels(topic, str(partition)).set(messages)
+
+    def tell_behind(self, partition: int, behind_ns: int) -> None:
+        """Say how far what is recomputed is behind the rows of the topic."""
+        self._metrics[PARITY_BEHIND].labels(str(partition)).set(behind_ns / SECOND_NS)
 
     def take(self, verdicts: Iterable[Verdict]) -> None:
         """Count verdicts and publish those that are mismatches."""

@@ -65,6 +65,7 @@ class Checker:
         self._recomputed: list[OrderedDict[str, _Recomputed]] = [OrderedDict() for _ in range(rules.partitions)]
         self._compared: OrderedDict[str, tuple[int, _Row, bytes]] = OrderedDict()
         self._forgotten_ns = [-1] * rules.partitions
+        self._first_ns = [-1] * rules.partitions
         self._last_ns = [-1] * rules.partitions
         self.undecodable = 0
         """Canonical messages that could not be read: featurize puts them into dead letters."""
@@ -73,6 +74,11 @@ class Checker:
     def last_row_ns(self) -> int:
         """Return the time of the last row message of any partition."""
         return max(self._last_ns)
+
+    def behind_ns(self, partition: int) -> int:
+        """Return how much event time lies between what is recomputed of a partition and its last row message."""
+        border_ns = self._backfill.engines[partition].row_border_ns
+        return max(0, self._last_ns[partition] - (self._first_ns[partition] if border_ns is None else border_ns))
 
     @property
     def waiting(self) -> int:
@@ -152,6 +158,8 @@ class Checker:
                     verdicts.append(Verdict(partition, row_time_ns, row_id, offset, "repeat", None, first.offset))
             elif row_time_ns > self._forgotten_ns[partition]:
                 self._waiting[partition][row_id] = row
+        if self._first_ns[partition] < 0:
+            self._first_ns[partition] = row_time_ns
         if row_time_ns > self._last_ns[partition]:
             self._last_ns[partition] = row_time_ns
             verdicts += self._missing(partition)

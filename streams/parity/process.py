@@ -44,6 +44,7 @@ class ParityProcess:
 
     def __init__(self, settings: Settings, catalogue: Catalogue, account: Account, share: float) -> None:
         self._account = account
+        self._partitions = settings.partitions
         self._log = AnnouncementLog()
         self._sets = Follower(settings, OPS_MODEL)
         for message in self._sets.read():
@@ -126,6 +127,8 @@ class ParityProcess:
         self._held = wanted
 
     def _tell_lag(self) -> None:
+        for partition in range(self._partitions):
+            self._account.tell_behind(partition, self._checker.behind_ns(partition))
         for place, offset in self._next.items():
             try:
                 _, high = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)

@@ -15,7 +15,7 @@ from deploy.ports import free_ports
 from featurestore.backfill import rows_table
 from featurestore.catalogue import Catalogue
 from schemas.forecasts import Parity, decode_json
-from schemas.metrics import OFFSET_LAG, PARITY_CHECKED, PARITY_MISMATCH
+from schemas.metrics import OFFSET_LAG, PARITY_BEHIND, PARITY_CHECKED, PARITY_MISMATCH
 from schemas.rows import decode_rows, encode_rows
 from schemas.topics import EVENT_TOPICS, FEATURE_ROW, OPS_PARITY
 from streams.backfill import Outcome, backfill_topics, normalised
@@ -150,7 +150,12 @@ def test_the_process_checks_what_is_there_tells_its_lag_and_ends_when_asked(sett
     with Supervisor(asked, stage_pieces(asked, ["parity"], {"parity": 1})) as supervisor:
         give_up = time.monotonic() + 60
         samples = None
-        while samples is None or total(samples, PARITY_CHECKED) < count or total(samples, OFFSET_LAG) > 0:
+        while (
+            samples is None
+            or total(samples, PARITY_CHECKED) < count
+            or total(samples, OFFSET_LAG) > 0
+            or total(samples, PARITY_BEHIND) > 0
+        ):
             assert time.monotonic() < give_up, supervisor.log("parity-0").read_text()
             time.sleep(0.1)
             samples = scrape([asked.metrics_port])

@@ -102,6 +102,25 @@ def test_nothing_is_recomputed_beyond_what_is_allowed(log):
     assert checker.waiting == sum(row_time_ns > border for *_, row_time_ns, _ in rows)
 
 
+def test_how_far_recomputing_is_behind_the_rows_is_told(log):
+    # rows: 1 s 2 s ... 5 s on the topic, none recomputed yet; all; up to a border
+    messages, rows = log
+    partition = rows[0][0]
+    times = sorted(row_time_ns for of, _, row_time_ns, _ in rows if of == partition)
+    checker = Checker(TICKS, CATALOGUE)
+    assert checker.behind_ns(partition) == 0
+    told(checker, rows)
+    assert checker.behind_ns(partition) == times[-1] - times[0]
+    checker.allow(times[1])
+    for message in messages:
+        checker.apply(message)
+    checker.advance()
+    assert checker.behind_ns(partition) == times[-1] - times[1]
+    checker.allow(None)
+    checker.advance()
+    assert checker.behind_ns(partition) == 0
+
+
 def test_a_sample_is_the_same_rows_each_time_and_about_its_share(log):
     ids = [f"{number}@1/a/b" for number in range(4_000)]
     sample = {name for name in ids if is_sampled(name, 0.25)}
