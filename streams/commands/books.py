@@ -22,7 +22,36 @@ def books(
 ) -> None:
     """Rebuild all order books of captures; compare their best prices with the tickers of the same updates.
 
-    Exit status 1 where any differs.
+    Exit status 1 where any differs. A line for each book, and one for all; --json has the same words as names.
+
+    What a book was after its last frame:
+
+    known    a good snapshot came, and whatever followed joined it
+    lost     it was known, something was wrong, and no snapshot came since
+    unknown  no good snapshot ever came: nothing is said of it
+
+    Each of its frames, a snapshot or a change, counts once. With nothing wrong:
+
+    snapshots  taken as the whole book
+    changes    joined a known book
+    repeats    said what the book held already
+    waiting    came while no book was known, kept for a snapshot to join
+    not used   snapshots older than what waits, or with less than the book
+
+    Each of these ended the book, if it was known, until the next good snapshot:
+
+    gaps       changes are missing before it, by the venue's numbers
+    resets     its number is lower, its time later: the venue counts anew
+    checksums  the levels do not have the venue's checksum
+    crossed    the best bid is not below the best ask
+    ranges     prices moved to where the snapshot did not reach
+
+    What was told and compared:
+
+    Depth          events of the best levels; markers of lost books not counted
+    tickers equal  best quotes of the venue with the book's best prices and
+                   sizes, of all that bear the number of an update of the book
+                   (Binance's alone do)
     """
     captures = find_captures(paths)
     with Console(stderr=True).status("rebuilding books"):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import get_args
 
 import msgspec
 import pandas as pd
@@ -14,8 +15,10 @@ from schemas.rules import SECOND_NS
 from schemas.topics import EXCHANGE_EVENT, RAW_EXCHANGE
 from streams.backfill import backfill_messages
 from streams.cli import app
+from streams.commands.books import _lines as command_lines
+from streams.ingest.book import Problem, Standing
 from streams.ingest.normaliser import Normaliser
-from streams.ingest.rebuild import rebuild
+from streams.ingest.rebuild import Account, Rebuilt, rebuild
 from streams.ingest.state import NormaliserState
 from streams.sources.captures import find_captures
 from tests.unit.streams.ingest.canonical import content
@@ -56,6 +59,25 @@ def test_the_command_says_the_same_in_words(captures):
     assert done.exit_code == 0
     said = "340 frames: 4 snapshots, 332 changes, 4 waiting; 0 gaps; 229 Depth; 57 of 57 tickers equal"
     assert re.sub(r" +", " ", done.stdout.splitlines()[-1]) == f"4 books {said}"
+
+
+@pytest.fixture
+def told_by_help():
+    """The words that `foreshock books --help` explains."""
+    done = CliRunner().invoke(app, ["books", "--help"], env={"COLUMNS": "80"}, catch_exceptions=False)
+    assert done.exit_code == 0
+    return {line.strip().partition("  ")[0] for line in done.stdout.splitlines()}
+
+
+def test_the_help_explains_each_word_of_the_output(told_by_help):
+    everything = dict.fromkeys((field.name for field in msgspec.structs.fields(Account) if field.type is int), 2)
+    accounts = [Account(venue="v", instrument_id=word, standing=word, **everything) for word in get_args(Standing)]
+    *lines, _ = command_lines(Rebuilt(accounts, {}))
+    for account, line in zip(accounts, lines, strict=True):
+        name, standing, said = re.split(r" +", line, maxsplit=2)
+        words = re.findall(r"2 (?:of 2 )?([A-Za-z ]+)", said.removeprefix("2 frames: "))
+        assert (name, standing, len(words)) == (account.instrument_id, account.standing, len(get_args(Problem)) + 7)
+        assert {standing, *words} <= told_by_help
 
 
 @pytest.fixture(scope="module")
