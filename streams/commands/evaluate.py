@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from triton_models.evaluation.folds import Folds
 
 _PROFILE = "bars"
-LEAST_TRAINING_NS = 30 * DAY_NS
-"""A week to fill the windows, and weeks to learn hours of the week from."""
 
 
 def evaluate(  # noqa: PLR0913, PLR0917  # one parameter for each option of the command
@@ -95,6 +93,8 @@ def _named(option: str, wanted: Sequence[str] | None, known: Collection[str]) ->
 
 def _require_bars(spans: "Mapping[str, Span]", held_out: Collection[str], folds: "Folds") -> None:
     """Refuse dates that the bars do not reach, before any work."""
+    from triton_models.evaluation.definitions import LEAST_TRAINING_NS
+
     fold = next(iter(folds))
     trained = [span for name, span in spans.items() if name not in held_out]
     if not trained:

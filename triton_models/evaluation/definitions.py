@@ -32,6 +32,10 @@ HALF_LIFE_NS = 90 * DAY_NS
 """Age at which an example counts half in a fit."""
 CORRECTION_NS = 60 * DAY_NS
 """Residuals of so long before the fit correct the mean and give the quantiles, half coin, half pool."""
+WARM_UP_NS = 60 * DAY_NS
+"""Before the evaluation, weights and calibration learn online for so long; it is not scored."""
+LEAST_TRAINING_NS = 30 * DAY_NS
+"""A week to fill the windows, and weeks to learn hours of the week from."""
 CLIP_RATIO = 10.0
 """In fitting, a target counts as at most so many times its forecast; in scoring, as what it is."""
 FEATURES = (

@@ -13,7 +13,13 @@ import numpy as np
 
 from schemas.errors import SettingsError
 from schemas.tensors import HORIZON_NS
-from triton_models.evaluation.definitions import CORRECTION_NS, EMBARGO_NS, HALF_LIFE_NS
+from triton_models.evaluation.definitions import (
+    CORRECTION_NS,
+    EMBARGO_NS,
+    HALF_LIFE_NS,
+    LEAST_TRAINING_NS,
+    WARM_UP_NS,
+)
 from triton_models.har import Floats
 
 if TYPE_CHECKING:
@@ -79,6 +85,20 @@ class Folds:
 
     def __len__(self) -> int:
         return len(self._folds)
+
+    def warmed(self, first_row_ns: int) -> "Folds":
+        """Return these folds behind two months of earlier ones, in which what learns online gets going.
+
+        Those end where the first fit's training does. There are fewer where the rows begin later,
+        and none where nothing could be learned before.
+        """
+        until_ns = self._folds[0].train_until_ns
+        from_ns = max(until_ns - WARM_UP_NS, first_row_ns + LEAST_TRAINING_NS + EMBARGO_NS)
+        if from_ns >= until_ns:
+            return self
+        warmed = Folds(from_ns - EMBARGO_NS, from_ns, until_ns)
+        warmed._folds += self._folds
+        return warmed
 
     @property
     def from_ns(self) -> int:

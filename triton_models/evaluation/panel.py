@@ -92,10 +92,10 @@ class Panel:
 
         Sums run forwards, so what is later changes no bit of what is earlier.
         """
-        grid = np.full(self._length, np.nan)
-        grid[self._slot] = values
+        slots = np.full(self._length, np.nan)
+        slots[self._slot] = values
         # Each instrument's sums begin anew: they must not carry the rounding of another one's future.
-        grid = grid.reshape(len(self.instruments), -1)
+        grid = slots.reshape(len(self.instruments), -1)
         known = np.isfinite(grid)
         total, count = np.cumsum(np.where(known, grid, 0.0), axis=1).ravel(), np.cumsum(known, axis=1).ravel()
         first, last = self._slot - intervals, self._slot

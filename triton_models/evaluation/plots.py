@@ -36,7 +36,7 @@ def ratios(report: Report) -> bytes:
         axis.axvline(1, color="grey", lw=1)
         axis.set_yticks(range(len(models)), models)
         axis.set_xlim(_RATIO_LIMITS[0] - 0.01, _RATIO_LIMITS[1] + 0.01)
-        axis.set_title(f"{horizon}: QLIKE over {REFERENCE}'s")
+        axis.set_title(f"{horizon}: QLIKE over {REFERENCE}'s, {_RATIO_LIMITS[1]}: or more")
     return _png(figure)
 
 

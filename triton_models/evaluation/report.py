@@ -12,6 +12,8 @@ from schemas.errors import StateError
 from triton_models.evaluation import definitions
 from triton_models.evaluation.buckets import Buckets
 from triton_models.evaluation.cells import cell_of
+from triton_models.evaluation.combine import MEMBERS, with_combinations
+from triton_models.evaluation.definitions import ORIGIN_STEP_NS
 from triton_models.evaluation.folds import Folds
 from triton_models.evaluation.hits import hit_tests
 from triton_models.evaluation.page import write_page
@@ -43,13 +45,15 @@ def evaluate(
         StateError: where nothing was forecast that came to be known.
     """
     buckets = Buckets(panel, folds)
+    warmed = folds.warmed(int(panel.row_time_ns.min()))
     report: dict[str, Any] = {"first_lines": [], "about": {**about, **_about(panel, folds, experts)}}
     report["definitions"] = _definitions()
     report["regimes"] = None if buckets.regimes is None else _regimes(buckets)
     report["horizons"] = {}
     with ForecastsFile(out / FORECASTS, panel.instruments) as file:
-        for walked in walk(panel, folds, experts, tuple(definitions.BARS_AHEAD), _part(progress)):
-            progress(f"{walked.horizon}: scores", 1.0)
+        for whole in walk(panel, warmed, experts, tuple(definitions.BARS_AHEAD), _part(progress)):
+            progress(f"{whole.horizon}: combination and scores", 1.0)
+            walked = with_combinations(whole, buckets.of(whole)).since(folds.from_ns)
             file.write(walked)
             found = _horizon(panel, folds, walked, buckets)
             report["horizons"][walked.horizon] = found
@@ -78,11 +82,14 @@ def _horizon(panel: Panel, folds: Folds, walked: Walked, buckets: Buckets) -> di
 
 
 def _weekly(walked: Walked) -> dict[str, list[float]]:
-    """Return each model's mean QLIKE over all instruments of each seven days from the first origin."""
-    week = (walked.grid.origin_time_ns - walked.grid.origin_time_ns[0]) // _WEEK_NS
+    """Return each model's mean QLIKE over all instruments of each whole week from the first origin."""
+    times = walked.grid.origin_time_ns
+    weeks = (times[-1] + ORIGIN_STEP_NS[walked.horizon] - times[0]) // _WEEK_NS
+    whole = times < times[0] + weeks * _WEEK_NS
+    week = (times[whole] - times[0]) // _WEEK_NS
     found = {}
     for name, made in walked.forecasts.items():
-        loss = qlike(walked.realised, made.mean)
+        loss = qlike(walked.realised[whole], made.mean[whole])
         known = np.isfinite(loss)
         sums = np.bincount(week, np.where(known, loss, 0.0).sum(-1))
         with np.errstate(invalid="ignore"):
@@ -97,6 +104,7 @@ def _about(panel: Panel, folds: Folds, experts: Sequence[Expert]) -> dict[str, A
         "instruments": list(panel.instruments),
         "held_out": list(panel.held_out),
         "models": [expert.name for expert in experts],
+        "combined_of": [name for name in MEMBERS if name in {expert.name for expert in experts}],
         "equal_weight_mean_of": [name for name in MEAN_OF if name in {expert.name for expert in experts}],
         "folds": [
             {"train_until": _date(fold.train_until_ns), "from": _date(fold.from_ns), "until": _date(fold.until_ns)}
@@ -115,6 +123,7 @@ def _definitions() -> dict[str, Any]:
         "embargo_hours": definitions.EMBARGO_NS / 3600e9,
         "half_life_days": definitions.HALF_LIFE_NS / 86400e9,
         "correction_days": definitions.CORRECTION_NS / 86400e9,
+        "warm_up_days": definitions.WARM_UP_NS / 86400e9,
         "clip_ratio_in_fitting": definitions.CLIP_RATIO,
         "refits": "at the start of each month, targets purged by their horizon",
         "qlike": "RV/f - log(RV/f) - 1, nothing clipped",

@@ -61,6 +61,13 @@ class Walked(NamedTuple):
     forecasts: dict[str, Forecasts]
     """By model, mean (T, I) and quantiles (T, I, Q)."""
 
+    def since(self, from_ns: int) -> "Walked":
+        """Return the part from a time on."""
+        rows = self.grid.origin_time_ns >= from_ns
+        grid = Grid(self.grid.origin_time_ns[rows], self.grid.row[rows])
+        forecasts = {name: Forecasts(made.mean[rows], made.quantiles[rows]) for name, made in self.forecasts.items()}
+        return Walked(self.horizon, grid, self.realised[rows], forecasts)
+
 
 def grid_of(panel: Panel, folds: Folds, horizon: str) -> Grid:
     """Return the grid of the origins that folds forecast."""

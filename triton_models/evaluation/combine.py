@@ -1,0 +1,56 @@
+"""The online combination and calibration of a walk, as they would have run live: outcomes come a horizon late."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from schemas.tensors import HORIZON_NS
+from triton_models.evaluation.definitions import INTERVAL_NS, ORIGIN_STEP_NS
+from triton_models.evaluation.panel import Forecasts
+from triton_models.evaluation.summary import NETWORKS
+from triton_models.evaluation.walk import Walked
+from triton_models.har import Floats
+from triton_models.online.conformal import RATES, Rates
+from triton_models.online.experts import Learning
+from triton_models.online.panel import calibrate, combine
+
+COMBINED, WITHOUT = "combined", "combined-without-networks"
+MEMBERS = ("har-plain", "har-seas", "har-ref", "lightgbm", "ewma")
+"""Experts that are combined, besides the networks."""
+HALF_LIFE_ORIGINS = 20_000.0
+
+
+def with_combinations(walked: Walked, regime: Floats | None) -> Walked:
+    """Return the walk with the combinations of its experts; `regime` (T, I) is 0 for calm, 1 for wild."""
+    members = [name for name in MEMBERS if name in walked.forecasts]
+    networks = [name for name in NETWORKS if name in walked.forecasts]
+    found = dict(walked.forecasts)
+    if len(members) > 1:
+        found[WITHOUT] = combined(walked, members, regime)
+    if networks and members:
+        found[COMBINED] = combined(walked, [*members, *networks], regime)
+    return walked._replace(forecasts=found)
+
+
+def combined(walked: Walked, members: Sequence[str], regime: Floats | None) -> Forecasts:
+    """Return the weighted mean of experts with calibrated quantiles, in levels."""
+    times, horizon_ns, step_ns = walked.grid.origin_time_ns, HORIZON_NS[walked.horizon], ORIGIN_STEP_NS[walked.horizon]
+    y = np.log(walked.realised)
+    means = np.log(np.stack([walked.forecasts[name].mean for name in members], axis=-1))
+    quantiles = np.log(np.stack([walked.forecasts[name].quantiles for name in members], axis=-2))
+    learning = Learning(overlap=max(horizon_ns / step_ns, 1.0), half_life=HALF_LIFE_ORIGINS)
+    mixture = combine(times, horizon_ns, means, quantiles, y, learning).mixture
+    state = np.full(y.shape, -1) if regime is None else np.where(np.isfinite(regime), regime, -1).astype(np.int64)
+    corrected = calibrate(times, horizon_ns, mixture.quantiles, state, y, _rates(walked.horizon))
+    return Forecasts(_single(np.exp(mixture.mean)), _single(np.exp(corrected.quantiles)))
+
+
+def _rates(horizon: str) -> Rates:
+    """Return the rates for outcomes that come more seldom than every 5 minutes."""
+    scale = ORIGIN_STEP_NS[horizon] / INTERVAL_NS
+    rates = RATES[horizon]
+    return Rates(shared=rates.shared * scale, regime=rates.regime * scale)
+
+
+def _single(values: Floats) -> Floats:
+    return values.astype(np.float32).astype(np.float64)
