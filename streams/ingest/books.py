@@ -50,7 +50,7 @@ class Books:
         self._waiting = Waiting()
         self.counts: Counter[tuple[str, str]] = Counter()
         """By instrument: changes by outcome, changes by the Problem that they showed, depth and quote
-        events. Whoever reads it may put another in its place."""
+        events, refused ones too. Whoever reads it may put another in its place."""
 
     def __iter__(self) -> Iterator[Book]:
         """Iterate over the books."""
@@ -197,14 +197,12 @@ class Books:
 
     def _publish(self, book: Book, event_time_ns: int) -> list[Event]:
         """Return what a change of a known book says."""
-        if event_time_ns != self._believed(book, event_time_ns):
-            told = book.cell, book.quoted
-            refused = self._news(book, event_time_ns)
-            book.cell, book.quoted = told
-            return refused
-        events = self._news(book, self._settled(book, event_time_ns))
-        self.counts.update((book.instrument_id, event.record) for event in events)
-        return events
+        if event_time_ns == self._believed(book, event_time_ns):
+            return self._news(book, self._settled(book, event_time_ns))
+        told = book.cell, book.quoted
+        refused = self._news(book, event_time_ns)
+        book.cell, book.quoted = told
+        return refused
 
     def _news(self, book: Book, time_ns: int) -> list[Event]:
         """Return what was not said of a book yet, and take it as said."""
@@ -212,10 +210,12 @@ class Books:
         cell = (time_ns or book.heard_ns) // GRID_NS
         if cell != book.cell:
             events.append(_depth(book, time_ns, "snapshot" if book.cell == -1 else ""))
+            self.counts[book.instrument_id, "depth"] += 1
             book.cell = cell
         quote = self._changed_quote(book, time_ns)
         if quote is not None:
             events.append(quote)
+            self.counts[book.instrument_id, "quote"] += 1
         return events
 
     def _changed_quote(self, book: Book, time_ns: int) -> Quote | None:

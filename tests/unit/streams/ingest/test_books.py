@@ -253,7 +253,6 @@ def test_what_is_refused_for_its_time_was_not_said(feed):
     (quote,) = feed.say(100, [(9.0, 1.0)], first=2, last=2)
     assert (type(quote), quote.bid_price, quote.event_time_ns) == (Quote, 10.5, T0 + 100 * MS)
     assert depths(feed.say(300, first=3, last=3)) != []
-    assert (feed.books.counts[NAME, "depth"], feed.books.counts[NAME, "quote"]) == (2, 2)
 
 
 def test_a_book_whose_first_depth_is_refused_is_told_with_the_next_change(feed):
