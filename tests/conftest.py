@@ -37,6 +37,15 @@ def captures() -> Path:
     return folder
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each file to one process, and all that need servers to the same: one broker, and its load once."""
+    for item in items:
+        needs_servers = "integration" in item.path.parts or not {"kafka", "stack"}.isdisjoint(
+            getattr(item, "fixturenames", ())
+        )
+        item.add_marker(pytest.mark.xdist_group("servers" if needs_servers else str(item.path)))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     left_out = [report for report in terminalreporter.getreports("skipped") if NO_DATA in str(report.longrepr)]
     if left_out:
