@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 from rich.table import Column, Table
+from rich.text import Text
 
 from schemas.rules import SECOND_NS
 from streams.backfill.late import EDGES_NS, LateReport
@@ -13,7 +14,7 @@ from streams.backfill.late import EDGES_NS, LateReport
 _SHOWN = 15
 
 
-def tables(report: LateReport) -> Iterator[Table]:
+def tables(report: LateReport) -> Iterator[Table | Text]:
     """Yield the report as tables: settings, late events, features by how much they would change."""
     if report.candidates:
         yield _settings_table(report)
@@ -22,7 +23,7 @@ def tables(report: LateReport) -> Iterator[Table]:
         for name, count in report.late.items():
             table.add_row(*name.split(" "), f"{count:,}")
         yield table
-    yield _feature_table(report)
+    yield _feature_table(report) if report.changes.rows_changed else Text(_summary(report))
 
 
 def _settings_table(report: LateReport) -> Table:
@@ -36,12 +37,16 @@ def _settings_table(report: LateReport) -> Table:
     return table
 
 
-def _feature_table(report: LateReport) -> Table:
+def _summary(report: LateReport) -> str:
     changes = report.changes
-    title = (
-        f"Without lateness above {report.allowed_lateness_seconds:g} s: {changes.rows_changed:,} of {changes.rows:,} "
-        f"rows changed, {changes.rows_appeared:,} more"
+    return (
+        f"With the events that came later than {report.allowed_lateness_seconds:g} s, {changes.rows_changed:,} of "
+        f"{changes.rows:,} rows would be others, and {changes.rows_appeared:,} more would be there"
     )
+
+
+def _feature_table(report: LateReport) -> Table:
+    changes, title = report.changes, _summary(report)
     table = Table(Column("feature", no_wrap=True), *("rows", "share", "mean", "max", "mean %", "max %"), title=title)
     ordered = sorted(changes.features.items(), key=lambda pair: (-pair[1].changed, pair[0]))
     for name, effect in [pair for pair in ordered if pair[1].changed][:_SHOWN]:
@@ -70,7 +75,8 @@ def plot_lateness(report: LateReport, path: Path) -> None:
         count = f"{each.events:,} events" if any(each.late) else f"{each.events:,} events, none late"
         axes.step(seconds, np.where(share > 0, share, np.nan), where="post", label=f"{name} ({count})")
     setting = report.allowed_lateness_seconds
-    axes.axvline(setting, color="black", linestyle="--", linewidth=1, label=f"setting: {setting:g} s")
+    # A logarithmic axis has no place for 0: left of it all.
+    axes.axvline(max(setting, seconds[0]), color="black", linestyle="--", linewidth=1, label=f"setting: {setting:g} s")
     if not some:
         axes.text(0.5, 0.5, "none late at any setting", transform=axes.transAxes, ha="center")
     axes.set(
