@@ -7,8 +7,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from featurestore.backfill import CanonicalMessage, backfill
 from featurestore.catalogue import Catalogue
 from featurestore.spans import Job
