@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.errors import StateError
-from schemas.tensors import QUANTILES
+from schemas.rules import MINUTE_NS
+from schemas.tensors import HORIZON_NS, QUANTILES
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -45,14 +46,28 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     shared: float
     regime: float
 
+    @classmethod
+    def of(cls, horizon: str, step_ns: int) -> "Rates":
+        """Return the rates for a horizon whose origins are `step_ns` apart.
 
-RATES = {
+        >>> Rates.of("1h", 300 * 10**9)
+        Rates(shared=0.03, regime=0.01)
+        """
+        overlap = max(HORIZON_NS[horizon] / step_ns, 1.0)
+        whole = PER_HORIZON[horizon]
+        return cls(shared=whole.shared / overlap, regime=whole.regime / overlap)
+
+
+PER_HORIZON = {
+    "1m": Rates(shared=0.05, regime=0.02),
     "5m": Rates(shared=0.05, regime=0.02),
-    "1h": Rates(shared=0.03, regime=0.01),
-    "1d": Rates(shared=0.001, regime=0.001),
+    "1h": Rates(shared=0.36, regime=0.12),
+    "1d": Rates(shared=0.288, regime=0.288),
 }
-"""For an outcome every 5 minutes. Lower where outcomes overlap: a day of 288 that share their time tells little more
-than one."""
+"""What all outcomes that overlap move together: a day of 288 that share their time tells little more than one.
+Chosen on bars of BTC and ETH before 2024-03."""
+RATES = {horizon: Rates.of(horizon, 5 * MINUTE_NS) for horizon in PER_HORIZON}
+"""For an outcome every 5 minutes."""
 
 
 class Shifts(msgspec.Struct, frozen=True, kw_only=True):

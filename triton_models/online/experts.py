@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.errors import StateError
+from schemas.rules import DAY_NS
 from schemas.tensors import QUANTILES
 
 Floats = npt.NDArray[np.float64]
@@ -28,6 +29,8 @@ Floats = npt.NDArray[np.float64]
 LEVELS: Floats = np.array(QUANTILES)
 MEAN, QUANTILE = 0, 1
 """The two sets of weights."""
+HALF_LIFE_NS = 60 * DAY_NS
+"""Age at which an outcome counts half."""
 STEEPEST = 3.0
 """Most that an outcome pulls the log of the mean up: 1 % of outcomes carry a third of QLIKE."""
 _LEAST = 1e-12
@@ -38,8 +41,19 @@ class Learning(msgspec.Struct, frozen=True, kw_only=True):
 
     overlap: float = 1.0
     """Outcomes that share their time with one another: each counts for one part in so many."""
-    half_life: float = 20_000.0
+    half_life: float = 17_280.0
     """Outcomes after which one counts half."""
+    equal: float = 0.1
+    """Part of the weights that all experts share equally, whatever happened: a forecast of several is the safer one."""
+
+    @classmethod
+    def of(cls, horizon_ns: int, step_ns: int) -> "Learning":
+        """Return how to learn from outcomes over a horizon whose origins are `step_ns` apart.
+
+        >>> Learning.of(3600 * 10**9, 300 * 10**9).overlap
+        12.0
+        """
+        return cls(overlap=max(horizon_ns / step_ns, 1.0), half_life=HALF_LIFE_NS / step_ns)
 
     @property
     def keep(self) -> float:
@@ -136,30 +150,26 @@ class Experts:
         gains = np.stack([gain_mean, gain_quantiles], axis=-2)  # (..., 2, K)
         gains = np.where(known[..., None, :] & np.isfinite(gains), gains, 0.0)
         keep, overlap = self.learning.keep, self.learning.overlap
-        rate = self._rates()
-        regret = keep * self.regret + (gains - rate * gains**2) / overlap
         square = keep * self.square + gains**2 / overlap
         largest = np.maximum(keep * self.largest, np.abs(gains))
+        # The rate that already knows this gain: the first outcomes of all would be punished without measure.
+        regret = keep * self.regret + (gains - _rates(square, largest) * gains**2) / overlap
         usable = np.expand_dims(np.isfinite(y) & known.any(-1), (-2, -1))
         self.regret = np.where(usable, regret, self.regret)
         self.square = np.where(usable, square, self.square)
         self.largest = np.where(usable, largest, self.largest)
 
-    def _rates(self) -> Floats:
-        """Return each expert's learning rate (..., 2, K)."""
-        variety = np.log(max(self.regret.shape[-1], 2))
-        steep = 1 / np.maximum(self.largest, _LEAST)
-        return np.asarray(np.minimum(steep, np.sqrt(variety / np.maximum(self.square, _LEAST))))
-
     def _weights(self, known: npt.NDArray[np.bool_]) -> Floats:
         """Return weights (..., 2, K) among the experts that are known (..., K), 0 everywhere where none is."""
-        rates = self._rates()
+        rates = _rates(self.square, self.largest)
         awake = np.broadcast_to(np.expand_dims(known, -2), rates.shape)
         exponent = np.where(awake, rates * self.regret + np.log(rates), -np.inf)
         top = exponent.max(-1, keepdims=True)
         raw = np.where(awake, np.exp(exponent - np.where(np.isfinite(top), top, 0.0)), 0.0)
         total = np.ascontiguousarray(raw).sum(-1, keepdims=True)
-        return np.asarray(raw / np.where(total > 0, total, 1.0))
+        count = awake.sum(-1, keepdims=True)
+        equal = self.learning.equal * awake / np.maximum(count, 1)
+        return np.asarray((1 - self.learning.equal) * (raw / np.where(total > 0, total, 1.0)) + equal)
 
 
 def mix(weights: Floats, means: Floats, quantiles: Floats) -> tuple[Floats, Floats]:
@@ -176,6 +186,13 @@ def mix(weights: Floats, means: Floats, quantiles: Floats) -> tuple[Floats, Floa
         combined = combined + np.where(of_quantiles[..., None] > 0, part, 0.0)
     some = np.asarray(weights[..., MEAN, :].any(-1))
     return np.where(some, mean, np.nan), np.where(some[..., None], combined, np.nan)
+
+
+def _rates(square: Floats, largest: Floats) -> Floats:
+    """Return each expert's learning rate (..., 2, K)."""
+    variety = np.log(max(square.shape[-1], 2))
+    steep = 1 / np.maximum(largest, _LEAST)
+    return np.asarray(np.minimum(steep, np.sqrt(variety / np.maximum(square, _LEAST))))
 
 
 def _mean_over_levels(values: Floats) -> Floats:
