@@ -34,6 +34,9 @@ def evaluate(  # noqa: PLR0913, PLR0917  # one parameter for each option of the 
         list[str] | None, typer.Option(help="Forecast and scored, but never learned from; repeat for more.")
     ] = None,
     models: Annotated[list[str] | None, typer.Option(help="Only these models; repeat for more. Default: all.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Seeds of each network, minutes each; 0: no networks. Default: 4.", min=0)
+    ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for rows made from the bars. Default: OUT/rows.")] = None,
 ) -> None:
     """Walk forward over bar files: all models, scores, tests; report.json, report.html, forecasts.parquet."""
@@ -41,21 +44,22 @@ def evaluate(  # noqa: PLR0913, PLR0917  # one parameter for each option of the 
         raise SettingsError(f"--profile: expected {_PROFILE}, the profile that has bar files, got {profile!r}")
     from streams.bar_rows import data_hash as hash_of
     from streams.bar_rows import find_bars, rows_of, spans_of
-    from triton_models.baselines.all import choose
     from triton_models.evaluation.definitions import FEATURES
     from triton_models.evaluation.folds import Folds, day_ns
+    from triton_models.evaluation.lineup import SEEDS, choose
     from triton_models.evaluation.panel import panel_of
     from triton_models.evaluation.report import evaluate as run
 
-    experts = choose(models or ())
     until_ns = day_ns(last) + DAY_NS
     folds = Folds(day_ns(train_until) + DAY_NS, day_ns(first), until_ns)
+    experts = choose(models or (), seeds=SEEDS if seeds is None else seeds)
     bars = find_bars(data)
     spans = {name: span for name, span in spans_of(bars).items() if span.first_ns < until_ns}
     left_out = _named("--held-out", held_out, spans)
     chosen = [*_named("--instruments", instruments, spans), *left_out] if instruments else list(spans)
     _require_bars({name: spans[name] for name in chosen}, left_out, folds)
-    _require_writable(out)
+    for option, folder in (("--out", out), ("--cache", cache or out / "rows")):
+        _require_writable(option, folder)
     console = Console(stderr=True)
     with Progress(console=console) as screen:
         task = screen.add_task("rows", total=1.0)
@@ -105,20 +109,20 @@ def _require_bars(spans: "Mapping[str, Span]", held_out: Collection[str], folds:
             f"--train-until: expected {LEAST_TRAINING_NS // DAY_NS} days of bars before it, "
             f"the first is of {_day(first)}"
         )
-    if last + 2 * DAY_NS < folds.until_ns:
+    if last < folds.until_ns - DAY_NS:
         raise SettingsError(f"--to: expected a day with bars, the last is of {_day(last)}")
     if not any(span.first_ns < folds.until_ns and span.last_ns >= folds.from_ns for span in spans.values()):
         raise SettingsError("--from: no instrument has bars between it and --to")
 
 
-def _require_writable(out: Path) -> None:
+def _require_writable(option: str, folder: Path) -> None:
     """Make the folder and write into it, before any work."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=out):
+        folder.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise SettingsError(f"--out {out}: cannot be written to ({error.strerror})") from None
+        raise SettingsError(f"{option} {folder}: cannot be written to ({error.strerror})") from None
 
 
 def _day(time_ns: int) -> str:

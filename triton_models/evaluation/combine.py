@@ -5,19 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from schemas.tensors import HORIZON_NS
-from triton_models.evaluation.definitions import INTERVAL_NS, ORIGIN_STEP_NS
+from triton_models.evaluation.definitions import ORIGIN_STEP_NS
 from triton_models.evaluation.panel import Forecasts
 from triton_models.evaluation.summary import NETWORKS
 from triton_models.evaluation.walk import Walked
 from triton_models.har import Floats
-from triton_models.online.conformal import RATES, Rates
+from triton_models.online.conformal import Rates
 from triton_models.online.experts import Learning
 from triton_models.online.panel import calibrate, combine
 
 COMBINED, WITHOUT = "combined", "combined-without-networks"
 MEMBERS = ("har-plain", "har-seas", "har-ref", "lightgbm", "ewma")
 """Experts that are combined, besides the networks."""
-HALF_LIFE_ORIGINS = 20_000.0
 
 
 def with_combinations(walked: Walked, regime: Floats | None) -> Walked:
@@ -38,18 +37,10 @@ def combined(walked: Walked, members: Sequence[str], regime: Floats | None) -> F
     y = np.log(walked.realised)
     means = np.log(np.stack([walked.forecasts[name].mean for name in members], axis=-1))
     quantiles = np.log(np.stack([walked.forecasts[name].quantiles for name in members], axis=-2))
-    learning = Learning(overlap=max(horizon_ns / step_ns, 1.0), half_life=HALF_LIFE_ORIGINS)
-    mixture = combine(times, horizon_ns, means, quantiles, y, learning).mixture
+    mixture = combine(times, horizon_ns, means, quantiles, y, Learning.of(horizon_ns, step_ns)).mixture
     state = np.full(y.shape, -1) if regime is None else np.where(np.isfinite(regime), regime, -1).astype(np.int64)
-    corrected = calibrate(times, horizon_ns, mixture.quantiles, state, y, _rates(walked.horizon))
+    corrected = calibrate(times, horizon_ns, mixture.quantiles, state, y, Rates.of(walked.horizon, step_ns))
     return Forecasts(_single(np.exp(mixture.mean)), _single(np.exp(corrected.quantiles)))
-
-
-def _rates(horizon: str) -> Rates:
-    """Return the rates for outcomes that come more seldom than every 5 minutes."""
-    scale = ORIGIN_STEP_NS[horizon] / INTERVAL_NS
-    rates = RATES[horizon]
-    return Rates(shared=rates.shared * scale, regime=rates.regime * scale)
 
 
 def _single(values: Floats) -> Floats:

@@ -57,7 +57,7 @@ def evaluate(
             file.write(walked)
             found = _horizon(panel, folds, walked, buckets)
             report["horizons"][walked.horizon] = found
-            report["first_lines"] += first_lines(walked.horizon, found["summary"])
+            report["first_lines"] += first_lines(walked.horizon, found["summary"]) if found["cells"] else []
     if not report["first_lines"]:
         raise StateError("nothing was forecast that came to be known; are there bars before and behind the origins?")
     report = _plain(report)

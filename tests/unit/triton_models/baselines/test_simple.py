@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 from bar_panels import DAY_NS, START_NS, simulated_panel
 
-from schemas.errors import SettingsError
 from triton_models.baselines import boosting, ewma, naive
-from triton_models.baselines.all import choose, experts
+from triton_models.baselines.all import experts
 from triton_models.baselines.corrected import correction_of
 from triton_models.baselines.har import reference_level
 from triton_models.evaluation.definitions import CORRECTION_NS
@@ -76,9 +75,6 @@ def test_boosting_is_corrected_by_residuals_of_rows_that_it_did_not_see(panel):
     np.testing.assert_array_equal(level, again)
 
 
-def test_experts_are_chosen_by_name():
+def test_every_baseline_has_a_name_of_its_own():
     names = [expert.name for expert in experts()]
     assert len(names) == len(set(names)) == 11
-    assert [expert.name for expert in choose(["ewma", "har-ref"])] == ["ewma", "har-ref"]
-    with pytest.raises(SettingsError, match="--models: no model haar; there are random-walk, seasonal-naive"):
-        choose(["haar"])

@@ -1,0 +1,65 @@
+"""Who is evaluated: baselines, and networks on what the reference leaves."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from schemas.errors import SettingsError
+from triton_models.baselines.all import experts
+from triton_models.baselines.corrected import Corrected
+from triton_models.baselines.har import reference_level
+from triton_models.evaluation.folds import Folds
+from triton_models.evaluation.networks import DEFAULT_WALK, Bases, NetworkExpert, base_of
+from triton_models.evaluation.panel import Expert, Forecasts, Panel
+from triton_models.evaluation.summary import NETWORKS, REFERENCE
+
+SEEDS = len(DEFAULT_WALK.seeds)
+
+
+class Reference:
+    """The base of all networks: made once for a panel and its folds."""
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._found: Bases = {}
+
+    def of(self, panel: Panel, folds: Folds) -> Bases:
+        """Return the reference's forecasts by horizon, of the folds and of the time before them."""
+        key = (panel.data_hash(), tuple(folds))
+        if key != self._key:
+            self._found = base_of(Corrected(REFERENCE, reference_level), panel, folds)
+            self._key = key
+        return self._found
+
+
+class OnReference:
+    """A network on the reference, which is fitted when the first forecast is asked for."""
+
+    def __init__(self, name: str, reference: Reference, seeds: int) -> None:
+        self.name = name
+        self._reference = reference
+        self._walk = msgspec.structs.replace(DEFAULT_WALK, seeds=tuple(range(seeds)))
+        self._expert: tuple[object, NetworkExpert] | None = None
+
+    def forecasts(self, panel: Panel, folds: Folds, horizon: str) -> Forecasts:
+        """Forecast the rows of all folds."""
+        base = self._reference.of(panel, folds)
+        if self._expert is None or self._expert[0] is not base:
+            self._expert = base, NetworkExpert(self.name, base, walk=self._walk)
+        return self._expert[1].forecasts(panel, folds, horizon)
+
+
+def choose(names: Sequence[str] = (), *, seeds: int = SEEDS) -> tuple[Expert, ...]:
+    """Return the experts with these names, all where none is named; no networks where there are no seeds.
+
+    Raises:
+        SettingsError: where there is no such expert.
+    """
+    reference = Reference()
+    found: dict[str, Expert] = {expert.name: expert for expert in experts()}
+    if seeds:
+        found |= {name: OnReference(name, reference, seeds) for name in NETWORKS}
+    unknown = [name for name in names if name not in found]
+    if unknown:
+        raise SettingsError(f"--models: no model {', '.join(unknown)}; there are {', '.join(found)}")
+    return tuple(found[name] for name in names or found)
