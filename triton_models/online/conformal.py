@@ -62,7 +62,7 @@ PER_HORIZON = {
     "1m": Rates(shared=0.05, regime=0.02),
     "5m": Rates(shared=0.05, regime=0.02),
     "1h": Rates(shared=0.36, regime=0.12),
-    "1d": Rates(shared=0.288, regime=0.288),
+    "1d": Rates(shared=0.576, regime=0.288),
 }
 """What all outcomes that overlap move together: a day of 288 that share their time tells little more than one.
 Chosen on bars of BTC and ETH before 2024-03."""
