@@ -23,7 +23,8 @@ FLOOR_RATIO = 0.002
 KNOWN_RATIO = 0.95
 """A target is known only where so many of its bars are: a gap is no calm."""
 ORIGIN_STEP_NS = {"5m": 5 * MINUTE_NS, "1h": 15 * MINUTE_NS, "1d": HOUR_NS}
-"""Origins that are fitted on and scored: those of a day ahead overlap so much that more say nothing."""
+"""Origins that are fitted on and scored: those of a day ahead overlap so much that more say nothing.
+An instrument has none before its first week is known."""
 HAC_LAGS = {"5m": 36, "1h": 36, "1d": 48}
 """Lags, in origins, of the long-run variance of differences in loss: three hours, nine hours, two days."""
 EMBARGO_NS = DAY_NS

@@ -78,8 +78,9 @@ class Panel:
         return digest.hexdigest()
 
     def origins(self, horizon: str) -> Flags:
-        """Return the rows (N,) that are fitted on and scored at a horizon."""
-        return np.asarray(self.row_time_ns % ORIGIN_STEP_NS[horizon] == 0, np.bool_)
+        """Return the rows (N,) that are fitted on and scored at a horizon: once a week is known."""
+        known = np.isfinite(self.columns[_WEEK])
+        return np.asarray((self.row_time_ns % ORIGIN_STEP_NS[horizon] == 0) & known, np.bool_)
 
     def shifted(self, values: Floats, intervals: int) -> Floats:
         """Return what `values` (N,) is so many intervals later, negative: earlier; NaN where no row is."""

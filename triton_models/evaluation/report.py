@@ -119,6 +119,7 @@ def _definitions() -> dict[str, Any]:
         "floor_ratio_of_trailing_week": definitions.FLOOR_RATIO,
         "target_known_ratio": definitions.KNOWN_RATIO,
         "origin_step_seconds": {name: step // 10**9 for name, step in definitions.ORIGIN_STEP_NS.items()},
+        "first_origin": "of an instrument, when a week of it is known",
         "hac_lags_in_origins": definitions.HAC_LAGS,
         "embargo_hours": definitions.EMBARGO_NS / 3600e9,
         "half_life_days": definitions.HALF_LIFE_NS / 86400e9,
