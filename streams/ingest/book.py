@@ -20,7 +20,7 @@ Problem = Literal["gap", "reset", "checksum", "crossed", "range"]
 venue's checksum, its best bid is not below its best ask, it moved to prices of which nothing is known."""
 
 Standing = Literal["unknown", "known", "lost"]
-"""Never known; known; was known, and a marker says that it is not now."""
+"""Not known yet; known; was known, and is not now. A marker says so of the first and of the last."""
 
 _NUMBERS = list[tuple[Positive, NonNegative]]
 

@@ -2,7 +2,7 @@
 
 A book is known from its first good snapshot on. A gap, a failed checksum, a crossed book or a move to
 prices of which nothing is known ends that: one Depth without levels says so (the marker), and nothing
-more is said of the book until the next good snapshot. A book that was never known says nothing.
+more is said of the book until the next good snapshot. So does the first change without a snapshot.
 
 What is kept follows from the records alone, so that a restart anywhere decides nothing anew: at the
 greatest receive time R a book that was heard `never_ns` ago or before is forgotten, whoever is heard.
@@ -68,13 +68,19 @@ class Books:
 
     def apply(self, reading: Reading, received_ns: int, watermark_ns: int) -> list[Event]:
         """Return the events of a change. `received_ns`: the greatest receive time so far (R)."""
-        change = reading.change
         self._forget(received_ns)
-        book = self._books.get(change.instrument_id)
-        if book is None:
-            book = self._books[change.instrument_id] = Book(change.instrument_id, change.venue)
-        self._books.move_to_end(change.instrument_id)
+        name = reading.change.instrument_id
+        known = self._books.get(name)
+        book = known or self._books.setdefault(name, Book(name, reading.change.venue))
+        self._books.move_to_end(name)
         book.heard_ns = received_ns
+        events = self._take(book, reading, watermark_ns)
+        if known is None and book.standing == "unknown":
+            return [self._marker(book, reading.change, "missing", watermark_ns)]
+        return events
+
+    def _take(self, book: Book, reading: Reading, watermark_ns: int) -> list[Event]:
+        change = reading.change
         if change.snapshot:
             return self._load(book, reading, watermark_ns)
         if book.standing != "known":
@@ -159,7 +165,7 @@ class Books:
     # Events.
 
     def _lose(self, book: Book, change: BookChange, problem: Problem, watermark_ns: int) -> list[Event]:
-        """Return the marker of a book that is not known any more, nothing where it never was."""
+        """Return the marker of a book that is not known any more, nothing where that was said before."""
         self.counts[book.instrument_id, problem] += 1
         was_known = book.standing == "known"
         book.clear()
@@ -167,24 +173,26 @@ class Books:
         if not was_known:
             return []
         book.standing = "lost"
+        return [self._marker(book, change, problem, watermark_ns)]
+
+    def _marker(self, book: Book, change: BookChange, why: str, watermark_ns: int) -> Depth:
+        """Return the Depth that says that a book is not known."""
         time_ns = self._settled(book, change.event_time_ns)
         if time_ns:
             # Never late, and before whatever the next snapshot says.
             time_ns = max(time_ns, watermark_ns)
             book.time_ns = time_ns + 1
-        return [
-            Depth(
-                instrument_id=book.instrument_id,
-                venue=book.venue,
-                event_time_ns=time_ns,
-                sequence=change.last,
-                id=problem,
-                bid_prices=[],
-                bid_sizes=[],
-                ask_prices=[],
-                ask_sizes=[],
-            )
-        ]
+        return Depth(
+            instrument_id=book.instrument_id,
+            venue=book.venue,
+            event_time_ns=time_ns,
+            sequence=change.last,
+            id=why,
+            bid_prices=[],
+            bid_sizes=[],
+            ask_prices=[],
+            ask_sizes=[],
+        )
 
     def _believed(self, book: Book, event_time_ns: int) -> int:
         """Return the event time of the last change of a book, 0 where it is too far in the future."""

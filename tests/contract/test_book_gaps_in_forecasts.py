@@ -73,6 +73,18 @@ def test_a_gap_and_a_crossed_book_are_told_until_the_next_snapshot(frames, fault
     assert told == said
 
 
+def test_a_missing_snapshot_is_told_until_one_comes(frames):
+    first = next(place for place, message in enumerate(frames) if b'"lastUpdateId"' in message.value[:200])
+    faulty = frames[:first] + frames[first + 1 :]
+    again = nth_depth(faulty, 120)
+    faulty.insert(again, snapshot_at(frames, again + 1))
+    begin, end = time_ns(faulty[nth_depth(faulty, 1)]), time_ns(faulty[again]) // SECOND_NS * SECOND_NS
+    said, told = flagged(faulty, BTC)
+    assert [t for t, gap in said.items() if gap] == [t for t in said if begin < t <= end]
+    assert 5 < sum(said.values()) < len(said)
+    assert told == said
+
+
 def test_a_failed_checksum_is_told_until_the_connection_is_opened_again(captures):
     (path,) = (captures / CRYPTOFEED).glob("OKX.jsonl*")
     messages = list(find_captures([path]).messages())

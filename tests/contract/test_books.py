@@ -151,7 +151,9 @@ def cross(frames, place):
 @pytest.mark.parametrize(("fault", "reason"), [(drop, "gap"), (damage, "gap"), (cross, "crossed")])
 def test_a_planted_fault_is_told_at_the_first_wrong_frame_until_the_next_snapshot(frames, fault, reason):
     clean = depths(frames)
-    assert all(row["bid_prices"] for row in clean.values())
+    missing, *good = (clean[at] for at in sorted(clean))
+    assert (missing["id"], missing["bid_prices"]) == ("missing", [])
+    assert all(row["bid_prices"] for row in good)
     planted = nth_depth(frames, 200)
     faulty, wrong = fault(frames, planted)
     again = nth_depth(faulty, 400)
@@ -174,10 +176,11 @@ def test_a_planted_fault_is_told_at_the_first_wrong_frame_until_the_next_snapsho
     assert all(later[each][name] == wanted[each][name] for each in shared for name in levels)
 
 
-def test_without_its_snapshot_nothing_is_said_of_a_book(frames):
+def test_without_its_snapshot_a_book_is_told_once_to_be_missing_and_nothing_else(frames):
     kept = [message for message in frames if b'"lastUpdateId"' not in message.value[:200]]
     assert len(kept) == len(frames) - 1
-    assert depths(kept) == {}
+    ((at, said),) = depths(kept).items()
+    assert (at, said["id"], said["bid_prices"], said["ask_prices"]) == (nth_depth(kept, 1), "missing", [], [])
     (account,) = rebuild(kept, TICKS).accounts
     assert (account.standing, account.waiting, account.depths) == ("unknown", account.frames, 0)
 

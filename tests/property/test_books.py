@@ -191,9 +191,11 @@ class PlainBooks:
         self.books = {name: book for name, book in self.books.items() if book.heard > now - DAY_MS * MS}
         for book in self.books.values():
             book.waiting = [old for old in book.waiting if old["received"] > now - 60_000 * MS]
+        is_new = name not in self.books
         book = self.books.setdefault(name, PlainBook(self._room))
         book.heard = now
-        return book, book.take(fields)
+        outcome = book.take(fields)
+        return book, "marker" if is_new and book.standing == "unknown" else outcome
 
     def _room(self):
         waiting = [fields for book in self.books.values() for fields in book.waiting]

@@ -1,7 +1,5 @@
 """Books by their rules: what joins, what is a gap, what is published, and when nothing is."""
 
-import tracemalloc
-
 import pytest
 
 from schemas import DecodeError, Depth, Quote, Rules
@@ -61,8 +59,8 @@ def marker(events):
     return event.id
 
 
-def test_nothing_is_said_of_a_book_before_its_snapshot(feed):
-    assert feed.say(0, [(10.0, 1.0)], first=1, last=2) == []
+def test_a_book_without_a_snapshot_is_told_once_to_be_missing(feed):
+    assert marker(feed.say(0, [(10.0, 1.0)], first=1, last=2)) == "missing"
     assert feed.say(10, [(10.0, 0.0)], first=3, last=3) == []
     assert feed.counts() == {"waiting": 2}
     assert feed.book.standing == "unknown"
@@ -216,10 +214,11 @@ def test_a_snapshot_with_lower_ids_and_a_later_time_is_a_venue_that_counts_anew(
     assert feed.book.bids.best(1) == [(7.5, 1.0)]
 
 
-def test_a_wrong_snapshot_of_a_book_never_known_says_nothing(feed):
+def test_a_wrong_snapshot_of_a_book_never_known_leaves_it_missing(feed):
+    assert marker(feed.snapshot(0, [(12.0, 1.0)], [(11.0, 1.0)], last=1)) == "missing"
     assert feed.snapshot(0, [(12.0, 1.0)], [(11.0, 1.0)], last=1) == []
     assert feed.book.standing == "unknown"
-    assert feed.counts() == {"crossed": 1}
+    assert feed.counts() == {"crossed": 2}
 
 
 def test_a_marker_is_never_late_and_stands_before_what_follows(feed):
@@ -422,21 +421,17 @@ def test_room_is_the_same_after_a_restart(feed, monkeypatch):
 
 def test_instruments_that_come_and_go_leave_nothing(feed):
     hour_ms = 3_600_000
-
-    def come_and_go(numbers):
-        for number in numbers:
-            name = {"instrument_id": f"binance:A{number}-USDT"}
-            feed.snapshot(number * hour_ms, last=1, **name)
-            feed.say(number * hour_ms, first=9, last=9, **name)  # a gap: it waits
-            feed.books.hear_ticker(name["instrument_id"], T0 + number * hour_ms * MS)
+    for number in range(10_000):
+        name = {"instrument_id": f"binance:A{number}-USDT"}
+        feed.snapshot(number * hour_ms, last=1, **name)
+        feed.say(number * hour_ms, first=9, last=9, **name)  # a gap: it waits
+        feed.books.hear_ticker(name["instrument_id"], T0 + number * hour_ms * MS)
         feed.books.counts.clear()  # as whoever tells them does
-        return tracemalloc.get_traced_memory()[0]
-
-    tracemalloc.start()
-    few, many = come_and_go(range(100)), come_and_go(range(100, 10_000))
-    tracemalloc.stop()
-    assert len(list(feed.books)) == RULES.never_ns // (hour_ms * MS)
-    assert many - few < 20_000
+    books, tickers = feed.books.state(T0 + 9_999 * hour_ms * MS)
+    assert len(books) == len(list(feed.books)) == RULES.never_ns // (hour_ms * MS)
+    assert [len(book.waiting) for book in books].count(0) == len(books) - 1
+    assert len(tickers) == len(feed.books._tickers) == 1
+    assert (len(feed.books._waiting._queue), feed.books._waiting._levels) == (1, 1)
 
 
 def test_a_side_of_too_many_levels_forgets_the_worst_and_knows_that_it_did(feed, monkeypatch):
@@ -451,5 +446,5 @@ def test_a_side_of_too_many_levels_forgets_the_worst_and_knows_that_it_did(feed,
 def test_a_book_that_was_silent_for_a_day_is_not_known_any_more(feed):
     feed.snapshot(0, last=1)
     day_ms = RULES.never_ns // MS
-    assert feed.say(day_ms, [(10.0, 3.0)], first=2, last=2) == []
+    assert marker(feed.say(day_ms, [(10.0, 3.0)], first=2, last=2)) == "missing"
     assert feed.book.standing == "unknown"
