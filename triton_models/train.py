@@ -16,7 +16,7 @@ from schemas.tensors import HORIZONS, QUANTILES
 from triton_models.bundle import KINDS, Bundle, Spec
 from triton_models.dataset import RowTable, read_rows
 from triton_models.export import REPOSITORY, publish
-from triton_models.learning import Progress, deterministic, forget, learn, outputs
+from triton_models.learning import Progress, deterministic, forget, learn, outputs, recentre
 from triton_models.material import DEFAULTS, Material, Options
 from triton_models.networks import Network, build
 from triton_models.networks.gates import fold, gate
@@ -77,6 +77,7 @@ def train(
         network = build(spec)
         network, history = learn(gate(network, spec) if options.gate_penalty else network, material, progress)
         pruned = fold(network, spec)
+        recentre(network, material)
         forgotten = forget(network, material)
         manifest = {
             "data_hash": table.data_hash,

@@ -4,12 +4,9 @@ A network sees windows of the bars features and moves the base's mean, median an
 log variance. All horizons are heads of one network, learnt at once; a forecast is the mean of several
 seeds, in log variance. In the first fold a network learns from nothing, in later ones it goes on from
 the weights it has (`Walk.refresh`) or stays as it is.
-
-Base forecasts must themselves be made walking forward, over the training span too: on forecasts of
-rows that a base was fitted on, a network would learn to correct errors that are too small.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -17,24 +14,22 @@ import numpy as np
 import torch
 
 from schemas.errors import StateError
-from schemas.rules import DAY_NS, PROFILES
-from schemas.tensors import HORIZON_NS, HORIZONS, QUANTILES
+from schemas.rules import PROFILES
+from schemas.tensors import HORIZON_NS, QUANTILES
 from triton_models.bundle import Scaling, Size, Spec
 from triton_models.dataset import Indices, RowTable, scaling_of
+from triton_models.evaluation.bases import PROFILE, Bases, base_of, log_base, log_level
 from triton_models.evaluation.folds import Fold, Folds
-from triton_models.evaluation.panel import Expert, Flags, Forecasts, Panel
-from triton_models.har import MINIMUM_STEP, Floats, Har, LogForecast
-from triton_models.learning import deterministic, learn
+from triton_models.evaluation.panel import Flags, Forecasts, Panel
+from triton_models.har import Floats, Har, LogForecast
+from triton_models.learning import deterministic, forget, learn, recentre
 from triton_models.material import Examples, Options
 from triton_models.networks import NO_BASE, Network, build
 from triton_models.networks.gates import GatedInputs, gate
 from triton_models.pinned import Pinned, pin
 
-PROFILE = "bars"
-Bases = Mapping[str, Forecasts]
-"""Base forecasts by horizon."""
-_FIRST_DAYS = 60
-"""A base that has seen less is too poor to be corrected: a network would learn its faults."""
+__all__ = ["DEFAULT_WALK", "Bases", "Learned", "NetworkExpert", "Walk", "base_of", "table_of"]
+
 _BLOCK = 1024
 """Rows that are forecast at once: more fall out of the cache."""
 _NONE = Har(windows=(), horizons=(), coefficients=(), smearing=(), residuals=())
@@ -44,9 +39,18 @@ _NONE = Har(windows=(), horizons=(), coefficients=(), smearing=(), residuals=())
 class Walk(msgspec.Struct, frozen=True, kw_only=True):
     """How a network walks forward."""
 
-    first: Options = Options(examples=24_576, validation_ratio=0.1)
+    first: Options = Options(
+        epochs=6,
+        examples=12_800,
+        learning_rate=1e-3,
+        weight_decay=0.3,
+        validation_ratio=0.1,
+        validation_examples=16_384,
+    )
     """The first fold's training."""
-    refresh: Options | None = Options(epochs=1, examples=12_288, learning_rate=5e-4, validation_ratio=0.0)
+    refresh: Options | None = Options(
+        epochs=1, examples=6_400, learning_rate=3e-4, weight_decay=0.3, validation_ratio=0.0
+    )
     """Later folds' training, from the weights at hand; none: the first fold's network serves all."""
     seeds: tuple[int, ...] = (0, 1, 2, 3)
 
@@ -63,6 +67,8 @@ class Learned(NamedTuple):
     """Validation losses, the base's first."""
     pruned: tuple[str, ...]
     """Features whose gates are closed."""
+    left_to_base: tuple[str, ...]
+    """Horizons at which it was no better than the base on its validation rows."""
 
 
 class NetworkExpert:
@@ -104,7 +110,7 @@ class NetworkExpert:
     def _walked(self, panel: Panel, folds: Folds) -> dict[str, Forecasts]:
         first = next(iter(folds))
         table = table_of(panel, self._pinned)
-        base = _base_of(panel, self._base) if self.name != NO_BASE else _level(panel, self._base, first)
+        base = log_base(panel, self._base) if self.name != NO_BASE else log_level(panel, self._base, first)
         material = _Material(table, base, _log_targets(panel, tuple(self._base)), tuple(self._base))
         total = np.zeros((len(panel), len(self._base), 1 + len(QUANTILES)))
         for seed in self.walk.seeds:
@@ -117,6 +123,7 @@ class NetworkExpert:
     def _seed(self, material: "_Material", panel: Panel, folds: Folds, seed: int) -> Iterator[tuple[Indices, Floats]]:
         """Yield the rows of each fold and one network's log levels of them (N, H, 1 + Q)."""
         network: Network | None = None
+        left: tuple[str, ...] = ()
         for fold in folds:
             options = self.walk.first if network is None else self.walk.refresh
             if options is not None:
@@ -126,7 +133,8 @@ class NetworkExpert:
                     if network is None:
                         network = self._untrained(material.table, lessons)
                     network, history = learn(network, lessons)
-                self.learned.append(Learned(seed, fold.from_ns, history, _pruned(network, self._pinned)))
+                    left = _settle(network, lessons, left)
+                self.learned.append(Learned(seed, fold.from_ns, history, _pruned(network, self._pinned), left))
             (rows,) = np.nonzero(fold.forecast(panel))
             if network is not None:
                 yield rows, material.corrected(network, rows, self.walk.first.intervals)
@@ -137,23 +145,6 @@ class NetworkExpert:
         spec = _spec(self.name, self._pinned, lessons.horizons, scaling, options.intervals, options.size)
         network = build(spec)
         return gate(network, spec) if options.gate_penalty else network
-
-
-def base_of(expert: Expert, panel: Panel, folds: Folds, *, first_days: int = _FIRST_DAYS) -> Bases:
-    """Return an expert's forecasts by horizon, those of the folds and, walking forward too, those before them.
-
-    The first are made of `first_days` of data; networks learn from nothing earlier.
-    """
-    start_ns = int(panel.row_time_ns.min()) + first_days * DAY_NS
-    early = Folds(start_ns, start_ns + DAY_NS, folds.from_ns)
-    found = {}
-    for horizon in HORIZONS[PROFILE]:
-        before, after = (expert.forecasts(panel, part, horizon) for part in (early, folds))
-        known = panel.row_time_ns >= folds.from_ns
-        found[horizon] = Forecasts(
-            np.where(known, after.mean, before.mean), np.where(known[:, None], after.quantiles, before.quantiles)
-        )
-    return found
 
 
 def table_of(panel: Panel, pinned: Pinned) -> RowTable:
@@ -236,34 +227,20 @@ class _FoldLessons:
         return self._material.examples(rows, self._ahead, self.options.intervals)
 
 
+def _settle(network: Network, lessons: _FoldLessons, left: tuple[str, ...]) -> tuple[str, ...]:
+    """Recentre a network and give horizons back to the base; without validation those that were before."""
+    network.hurry(enabled=True)
+    recentre(network, lessons)
+    if len(lessons.validation):
+        return tuple(forget(network, lessons))
+    for horizon in left:
+        network.head.forget(lessons.horizons.index(horizon))
+    return left
+
+
 def _log_targets(panel: Panel, horizons: Sequence[str]) -> Floats:
     """Return the log of what followed (N, H)."""
     return np.log(np.stack([panel.target[name] for name in horizons], axis=-1))
-
-
-def _base_of(panel: Panel, base: Bases) -> LogForecast:
-    """Return base forecasts as what networks correct; NaN where there is none."""
-    if any(len(one.mean) != len(panel) for one in base.values()):
-        raise StateError(f"expected base forecasts of all {len(panel)} rows of the panel, got another number")
-    mean = np.log(np.stack([one.mean for one in base.values()], axis=-1))
-    quantiles = np.log(np.stack([one.quantiles for one in base.values()], axis=1))  # (N, H, Q)
-    steps = np.maximum(np.diff(quantiles, axis=-1), MINIMUM_STEP)
-    return LogForecast(mean, quantiles[..., QUANTILES.index(0.5)], steps)
-
-
-def _level(panel: Panel, base: Bases, first: Fold) -> LogForecast:
-    """Return, for the rows that a base knows, the first training side's mean and quantiles of all instruments."""
-    rows, levels = len(panel), []
-    for horizon in base:
-        past = panel.target[horizon][first.learned(panel, horizon)]
-        levels.append((past.mean(), np.quantile(past, QUANTILES)))
-    known = {
-        horizon: Forecasts(
-            np.where(np.isfinite(base[horizon].mean), mean, np.nan), np.broadcast_to(quantiles, (rows, len(QUANTILES)))
-        )
-        for horizon, (mean, quantiles) in zip(base, levels, strict=True)
-    }
-    return _base_of(panel, known)
 
 
 def _pruned(network: Network, pinned: Pinned) -> tuple[str, ...]:

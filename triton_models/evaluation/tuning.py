@@ -6,9 +6,10 @@ import numpy as np
 from schemas.errors import SettingsError
 from schemas.tensors import HORIZON_NS
 from triton_models.bundle import Size
+from triton_models.evaluation.bases import Bases
 from triton_models.evaluation.definitions import FEATURES
 from triton_models.evaluation.folds import Folds
-from triton_models.evaluation.networks import Bases, NetworkExpert, Walk
+from triton_models.evaluation.networks import NetworkExpert, Walk
 from triton_models.evaluation.panel import Panel
 from triton_models.evaluation.scores import qlike
 from triton_models.material import Options

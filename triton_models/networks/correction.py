@@ -44,6 +44,11 @@ class Head(nn.Module):
         one = nn.functional.softplus(torch.zeros_like(steps))
         return Correction(levels[..., 0], levels[..., 1], nn.functional.softplus(steps) / one)
 
+    def move(self, means: Tensor) -> None:
+        """Move the log means by (H,), as long as they are far from the bound."""
+        with torch.no_grad():
+            self.out.bias.view(self.shape)[:, 0] += means
+
     def forget(self, horizon: int) -> None:
         """Give one horizon back to log-HAR."""
         with torch.no_grad():

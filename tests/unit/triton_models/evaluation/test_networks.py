@@ -8,8 +8,9 @@ from schemas.errors import SettingsError, StateError
 from schemas.rules import BARS, DAY_NS
 from schemas.tensors import HORIZON_NS, QUANTILES
 from triton_models.bundle import Size
+from triton_models.evaluation.bases import base_of
 from triton_models.evaluation.folds import Folds, day_ns
-from triton_models.evaluation.networks import NetworkExpert, Walk, base_of
+from triton_models.evaluation.networks import NetworkExpert, Walk
 from triton_models.evaluation.panel import Forecasts, Panel
 from triton_models.evaluation.scores import qlike
 from triton_models.evaluation.tuning import configured, objective
