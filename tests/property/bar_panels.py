@@ -85,6 +85,10 @@ def _columns(times, returns, ranges, volumes):
         "bar_volume_surprise_1d": np.log(hour_volume / 12) - np.log(day_volume / 288),
         "hour_sine": np.sin(2 * np.pi * (times % DAY_NS) / DAY_NS),
         "hour_cosine": np.cos(2 * np.pi * (times % DAY_NS) / DAY_NS),
+        "weekday_sine": np.sin(2 * np.pi * (times % (7 * DAY_NS)) / (7 * DAY_NS)),
+        "weekday_cosine": np.cos(2 * np.pi * (times % (7 * DAY_NS)) / (7 * DAY_NS)),
+        "bar_range_variance_1h": _sum(ranges, 12),
+        "bar_range_variance_1d": _sum(ranges, 288),
     }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from schemas.errors import SettingsError
+from schemas.rules import DAY_NS
 from triton_models.baselines.all import experts
 from triton_models.baselines.corrected import Corrected
 from triton_models.baselines.har import reference_level
@@ -14,6 +15,8 @@ from triton_models.evaluation.panel import Expert, Forecasts, Panel
 from triton_models.evaluation.summary import NETWORKS, REFERENCE
 
 SEEDS = len(DEFAULT_WALK.seeds)
+LEAST_BEFORE_NS = 75 * DAY_NS
+"""Two months for the reference to be worth correcting, and two weeks of its forecasts to learn from."""
 
 
 class Reference:
@@ -24,7 +27,17 @@ class Reference:
         self._found: Bases = {}
 
     def of(self, panel: Panel, folds: Folds) -> Bases:
-        """Return the reference's forecasts by horizon, of the folds and of the time before them."""
+        """Return the reference's forecasts by horizon, of the folds and of the time before them.
+
+        Raises:
+            SettingsError: where the rows before the folds are too few for networks.
+        """
+        first_ns = int(panel.row_time_ns.min())
+        if folds.from_ns < first_ns + LEAST_BEFORE_NS:
+            raise SettingsError(
+                f"networks need {LEAST_BEFORE_NS // DAY_NS} days of bars before the warm-up, "
+                f"got {(folds.from_ns - first_ns) // DAY_NS}; give a later --train-until, or --seeds 0"
+            )
         key = (panel.data_hash(), tuple(folds))
         if key != self._key:
             self._found = base_of(Corrected(REFERENCE, reference_level), panel, folds)

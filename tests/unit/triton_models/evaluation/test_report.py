@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from bar_panels import DAY_NS, START_NS, simulated_panel
 
-from schemas.errors import SettingsError, StateError
+from schemas.errors import StateError
 from triton_models.baselines import har, naive
 from triton_models.evaluation import cells, combine, summary
 from triton_models.evaluation.buckets import Buckets
@@ -12,7 +12,6 @@ from triton_models.evaluation.comparison import diebold_mariano
 from triton_models.evaluation.definitions import HAC_LAGS, ORIGIN_STEP_NS
 from triton_models.evaluation.folds import Folds
 from triton_models.evaluation.hits import hit_tests
-from triton_models.evaluation.lineup import choose
 from triton_models.evaluation.panel import Forecasts
 from triton_models.evaluation.report import evaluate
 from triton_models.evaluation.scores import qlike
@@ -142,14 +141,6 @@ def test_the_combination_is_no_worse_than_its_members_and_learns_late(walked):
     np.testing.assert_array_equal(found.mean[:504], other.mean[:504])
     np.testing.assert_array_equal(found.quantiles[:504], other.quantiles[:504])
     assert not np.array_equal(found.quantiles[504], other.quantiles[504])
-
-
-def test_networks_are_in_the_line_up_unless_there_are_no_seeds():
-    names = [expert.name for expert in choose()]
-    assert names[-2:] == ["lstm", "performer"]
-    assert "lstm" not in [expert.name for expert in choose(seeds=0)]
-    with pytest.raises(SettingsError, match="--models: no model lstm"):
-        choose(["lstm"], seeds=0)
 
 
 def test_a_report_is_the_same_bytes_again_and_needs_outcomes(panel, tmp_path):
