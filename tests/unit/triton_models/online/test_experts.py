@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,31 @@ def regret(weights, centres, y):
 def test_all_count_the_same_before_any_outcome():
     experts = Experts(Past.empty(4), Learning())
     assert experts.weights() == pytest.approx(np.full((2, 4), 0.25))
+
+
+def test_it_is_the_algorithm_of_the_paper_worked_out_number_by_number(random):
+    # Wintenberger 2017: weight eta exp(eta R), R the sum of gain (1 - eta gain), eta = min(1 / E, sqrt(log K / V)).
+    y = random.normal(-10, 1, 40)
+    centres = y[:, None] + np.array([0.4, 0.8, 1.2]) * random.normal(size=(40, 3))
+    overlap, half_life, equal = 4.0, 20.0, 0.1
+    used = run(Experts(Past.empty(3), Learning(overlap=overlap, half_life=half_life, equal=equal)), centres, y)
+    keep = 0.5 ** (1 / half_life)
+    regrets, squares, largest = [0.0] * 3, [0.0] * 3, [0.0] * 3
+    rates = [1.0] * 3
+    for row in range(40):
+        raw = [eta * math.exp(eta * total) for eta, total in zip(rates, regrets, strict=True)]
+        weights = [(1 - equal) * one / sum(raw) + equal / 3 for one in raw]
+        assert used[row, QUANTILE] == pytest.approx(weights, rel=1e-9)
+        centre = sum(weight * one for weight, one in zip(weights, centres[row], strict=True))
+        for k in range(3):
+            gain = 0.0
+            for level, offset in zip(QUANTILES, OFFSETS, strict=True):
+                slope = (y[row] < centre + offset) - level
+                gain += slope * (centre - centres[row, k]) / len(QUANTILES)
+            squares[k] = keep * squares[k] + gain**2 / overlap
+            largest[k] = max(keep * largest[k], abs(gain))
+            rates[k] = min(1 / largest[k], math.sqrt(math.log(3) / squares[k]))
+            regrets[k] = keep * regrets[k] + gain * (1 - rates[k] * gain) / overlap
 
 
 def test_the_weight_goes_to_the_expert_that_is_right(random):

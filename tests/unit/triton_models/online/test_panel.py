@@ -20,11 +20,11 @@ def test_rows_go_to_their_time_and_instrument_and_back():
 
 
 def test_an_outcome_is_learned_when_its_horizon_has_passed_by_the_clock():
-    # minutes   0    5    10   .........  60   65
-    # rows      a    b    c                d    e     an hour ahead: a is known at d, b at e, c never
-    times = np.array([0, 5, 10, 60, 65]) * MINUTE_NS
-    y = np.full((5, 1), 9.0)
-    quantiles = np.tile(np.arange(len(QUANTILES), dtype=float), (5, 1, 1))
-    result = calibrate(times, 60 * MINUTE_NS, quantiles, np.zeros((5, 1), int), y, Rates(shared=0.1, regime=0.0))
+    # minutes   0    5    10   ......  just before 60   60   65
+    # rows      a    b    c                  c'         d    e     an hour ahead: a is known at d, b at e
+    times = np.array([0, 5, 10, 60, 60, 65]) * MINUTE_NS - np.array([0, 0, 0, 1, 0, 0])
+    y = np.full((6, 1), 9.0)
+    quantiles = np.tile(np.arange(len(QUANTILES), dtype=float), (6, 1, 1))
+    result = calibrate(times, 60 * MINUTE_NS, quantiles, np.zeros((6, 1), int), y, Rates(shared=0.1, regime=0.0))
     moves = (result.quantiles - quantiles)[:, 0, -1]
-    assert np.allclose(moves, [0, 0, 0, 0.095, 0.19])
+    assert np.allclose(moves, [0, 0, 0, 0, 0.095, 0.19])
