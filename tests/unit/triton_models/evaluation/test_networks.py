@@ -230,6 +230,16 @@ def test_later_folds_go_on_from_the_weights_at_hand_or_keep_them(panel, base):
     assert [len(one.learned) for one in (kept, refreshed)] == [1, 2]
 
 
+def test_horizons_that_are_not_trusted_are_the_bases(panel, base, learnt):
+    rows = forecast_rows(panel) & np.isfinite(base["1d"].mean)
+    assert learnt[0].learned[0].left_to_base == ("1d",)
+    assert np.allclose(learnt[1]["1d"].mean[rows], base["1d"].mean[rows], rtol=1e-6)
+    assert not np.allclose(learnt[1]["5m"].mean[rows], base["5m"].mean[rows], rtol=0.05)
+    none = expert(base, walk=msgspec.structs.replace(WALK, trusted=()))
+    assert np.allclose(none.forecasts(panel, FOLDS, "5m").mean[rows], base["5m"].mean[rows], rtol=1e-6)
+    assert none.learned[0].left_to_base == HORIZONS
+
+
 def test_gates_say_what_they_pruned(panel, base):
     columns = {**panel.columns, "weekday_sine": np.random.default_rng(0).normal(size=len(panel))}
     names = np.asarray(panel.instruments)[panel.instrument].tolist()
