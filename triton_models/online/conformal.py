@@ -3,7 +3,7 @@
 The log of each quantile is shifted, and every outcome moves the shift by a rate times how far the miss is
 from what should be (Gibbs and Candes 2021; on quantiles instead of levels Angelopoulos, Candes and
 Tibshirani 2023). One part of the shift is shared, one belongs to the regime: a sum of misses stays bounded for
-all outcomes and for those of each regime (Ramalingam, Kim and Roth 2025, group-conditional),
+all outcomes and for those of each regime (Ramalingam, Kiyani and Roth 2025, group-conditional ACI),
 and a share of misses that differs by d from its level over n outcomes needs a shift that moved by rate x n x d.
 
 An outcome comes a horizon late, when hundreds of forecasts have been made with the old shift. It is
