@@ -16,6 +16,8 @@ from streams.kafka import producer_config
 
 _LEAD_NS = SECOND_NS // 2
 _SLEEP_SECONDS = 0.0005
+_GATHER_MS = 5.0
+"""For so long a feed handler gathers frames: one request a frame would be a test of the broker."""
 
 
 class Sender(threading.Thread):
@@ -29,7 +31,7 @@ class Sender(threading.Thread):
         """The most that a frame was sent after its time."""
         self._traffic = traffic
         self._partitions = place.settings.raw_exchange_partitions
-        self._producer = Producer(producer_config(place.settings, "foreshock-bench"))
+        self._producer = Producer(producer_config(place.settings, "foreshock-bench") | {"linger.ms": _GATHER_MS})
         self._ending = threading.Event()
 
     def run(self) -> None:

@@ -49,6 +49,9 @@ _REREADS_BEFORE_A_HOLE = 3
 _METER_SECONDS = 0.5
 _OBJECTS_BETWEEN_COLLECTIONS = 100_000
 _QUEUE_KBYTES = 32 << 10
+_FETCH_BYTES = 16 << 10
+"""What a fetch waits for, up to `fetch_wait_ms`: answered at the first record, 2,000 a second kept a core of the
+broker busy with fetches of one record each."""
 
 _Answer = TypeVar("_Answer")
 
@@ -79,7 +82,7 @@ class Ingest:
         self._metrics = metrics
         self._meters = Meters(metrics)
         member = f"{STAGE}-{settings.worker}" if settings.worker >= 0 else None
-        overrides = {"queued.max.messages.kbytes": _QUEUE_KBYTES}
+        overrides = {"queued.max.messages.kbytes": _QUEUE_KBYTES, "fetch.min.bytes": _FETCH_BYTES}
         self._consumer = consumer(settings, STAGE, instance=member, overrides=overrides)
         self._outbox = Outbox(settings, member or STAGE)
         self._normalisers: dict[Place, FastNormaliser] = {}
