@@ -26,8 +26,13 @@ def base_of(expert: Expert, panel: Panel, folds: Folds, *, first_days: int = _FI
     """Return an expert's forecasts by horizon, those of the folds and, walking forward too, those before them.
 
     The first are made of `first_days` of data; networks learn from nothing earlier.
+
+    Raises:
+        StateError: where the folds begin so early that nothing is left for networks to learn from.
     """
     start_ns = int(panel.row_time_ns.min()) + first_days * DAY_NS
+    if start_ns + DAY_NS >= folds.from_ns:
+        raise StateError(f"networks learn from forecasts of their base; it needs {first_days} days of bars before any")
     early = Folds(start_ns, start_ns + DAY_NS, folds.from_ns)
     found = {}
     for horizon in HORIZONS[PROFILE]:

@@ -299,6 +299,8 @@ def test_a_base_is_walked_forward_over_the_training_span_too(panel):
         assert np.array_equal(known, (panel.row_time_ns >= start) & (panel.row_time_ns < TWO_FOLDS.until_ns))
         second = [fold.forecast(panel) for fold in TWO_FOLDS][1]
         assert (found[horizon].mean[second] == 2).all()
+    with pytest.raises(StateError, match="it needs 30 days of bars before any"):
+        base_of(Counting(), panel, TWO_FOLDS, first_days=30)
 
 
 def test_what_is_missing_is_told(panel, base):
