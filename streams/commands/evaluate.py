@@ -55,6 +55,8 @@ def evaluate(  # noqa: PLR0913, PLR0917  # one parameter for each option of the 
     experts = choose(models or (), seeds=SEEDS if seeds is None else seeds)
     bars = find_bars(data)
     spans = {name: span for name, span in spans_of(bars).items() if span.first_ns < until_ns}
+    if not spans:
+        raise SettingsError(f"--data {data}: no file has a bar before the end of {last}")
     left_out = _named("--held-out", held_out, spans)
     chosen = [*_named("--instruments", instruments, spans), *left_out] if instruments else list(spans)
     _require_bars({name: spans[name] for name in chosen}, left_out, folds)

@@ -10,9 +10,10 @@ from triton_models.evaluation.folds import Fold
 from triton_models.evaluation.panel import Flags, Panel
 from triton_models.har import Floats
 
-LEAF_ROWS = 500
-"""A leaf has at least so many rows; fewer than two leaves are no tree."""
-ROUNDS = {"5m": 200, "1h": 150, "1d": 60}
+LEAF_ROWS = 1000
+"""A leaf has at least so many rows; where two of them are more than a bag holds there is no tree, but REF."""
+BAG_RATIO = 0.6
+ROUNDS = {"5m": 200, "1h": 80, "1d": 20}
 PARAMETERS = {
     "objective": "gamma",  # its deviance is QLIKE, its link the logarithm
     "learning_rate": 0.05,
@@ -20,7 +21,7 @@ PARAMETERS = {
     "min_data_in_leaf": LEAF_ROWS,
     "lambda_l2": 10.0,
     "feature_fraction": 0.6,
-    "bagging_fraction": 0.6,
+    "bagging_fraction": BAG_RATIO,
     "bagging_freq": 1,
     "max_bin": 127,
     "seed": 0,
@@ -49,7 +50,7 @@ def _boosted(panel: Panel, fold: Fold, horizon: str) -> Floats:
     known = np.isfinite(base)
     matrix = np.stack([column[known] for column in reference(panel, fold, horizon)], axis=-1)
     learned = fold.learned(panel, horizon)[known]
-    if learned.sum() <= 2 * LEAF_ROWS:
+    if learned.sum() * BAG_RATIO < 2 * LEAF_ROWS:
         return base
     found = base.copy()
     found[known] += _trees(

@@ -63,6 +63,7 @@ REFUSED = {
     "date": ((), {"to": "2023-02-30"}, "expected a date as 2024-02-29, got '2023-02-30'"),
     "order": ((), {"from": "2023-02-10"}, "expected: end of training <= start < end of the evaluation"),
     "too little before": ((), {"train_until": "2023-01-20"}, "--train-until: expected 30 days of bars before it, the first is of 2023-01-01"),  # noqa: E501
+    "before the start": ((), {"train_until": "2022-03-01", "from": "2022-03-02", "to": "2022-04-01"}, "no file has a bar before the end of 2022-04-01"),  # noqa: E501
     "after the end": ((), {"to": "2023-03-06"}, "--to: expected a day with bars, the last is of 2023-03-05"),
     "instrument": (("--instruments", "CCC"), {}, "--instruments: no bars of 'CCC' before the end; there are venue:AAA-USDT, venue:BBB-USDT"),  # noqa: E501
     "held out": (("--held-out", "venue-usdm:AAA-USDT-PERP"), {}, "--held-out: no bars of 'venue-usdm:AAA-USDT-PERP' before the end"),  # noqa: E501
@@ -92,6 +93,10 @@ def test_folders_that_cannot_serve_are_refused(data, tmp_path):
     with pytest.raises(ForeshockError, match=r"--data .*wrong_5m.parquet: not a capture of a known kind"):
         _evaluate(empty, tmp_path / "out")
     (tmp_path / "file").write_text("")
+    (data / "venue_spot_CCC_5m.parquet").write_bytes(b"no bars")
+    with pytest.raises(ForeshockError, match=r"venue_spot_CCC_5m.parquet:0 .*: not a whole bar file"):
+        _evaluate(data, tmp_path / "out")
+    (data / "venue_spot_CCC_5m.parquet").unlink()
     with pytest.raises(ForeshockError, match=r"--out .*/file/out: cannot be written to \(Not a directory\)"):
         _evaluate(data, tmp_path / "file" / "out")
 

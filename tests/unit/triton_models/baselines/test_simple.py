@@ -63,16 +63,26 @@ def test_an_instrument_held_out_is_corrected_by_the_others_alone(panel):
     assert np.exp(correction_of(panel, FOLD, "5m", level).mean) == pytest.approx([3.0, 3.0])
 
 
-def test_boosting_is_corrected_by_residuals_of_rows_that_it_did_not_see(panel):
-    horizon = "1h"
-    rows = FOLD.learned(panel, horizon) & panel.origins(horizon)
-    # Sixty days before the fit there is nothing to learn from: then it is REF, else trees add to it.
-    early = FOLD._replace(train_until_ns=FOLD.train_until_ns - CORRECTION_NS)
-    assert not early.learned(panel, horizon).any()
-    level, base = boosting.level(panel, FOLD, horizon), reference_level(panel, FOLD, horizon)
-    assert (level[rows & np.isfinite(base)] != base[rows & np.isfinite(base)]).mean() > 0.9
-    again = boosting.level(panel, FOLD, horizon)
-    np.testing.assert_array_equal(level, again)
+def test_boosting_is_corrected_by_residuals_of_rows_that_it_did_not_see(monkeypatch):
+    panel = simulated_panel(days=80, instruments=2, seed=1)
+    fold = Fold(START_NS + 78 * DAY_NS, START_NS + 79 * DAY_NS, START_NS + 80 * DAY_NS)
+    # 78 days: the residuals of the last 60 are of a fit on the first 18, the forecast is of a fit on all.
+    horizon, border = "5m", fold.train_until_ns - CORRECTION_NS
+    seen, boosted = [], boosting._boosted
+    monkeypatch.setattr(boosting, "_boosted", lambda *where: seen.append(boosted(*where)) or seen[-1])
+    level = boosting.level(panel, fold, horizon)
+    of_first, of_all = seen
+    known = np.isfinite(of_first) & np.isfinite(of_all)
+    corrected = known & (panel.row_time_ns > border) & (panel.row_time_ns <= fold.train_until_ns)
+    np.testing.assert_array_equal(level[corrected], of_first[corrected])
+    later = known & (panel.row_time_ns > fold.train_until_ns)
+    np.testing.assert_array_equal(level[later], of_all[later])
+    assert (of_first != of_all)[known].mean() > 0.9
+    assert (of_all != reference_level(panel, fold, horizon))[known].mean() > 0.9
+
+
+def test_boosting_is_its_base_where_two_leaves_are_too_many(panel):
+    np.testing.assert_array_equal(boosting.level(panel, FOLD, "1d"), reference_level(panel, FOLD, "1d"))
 
 
 def test_every_baseline_has_a_name_of_its_own():

@@ -113,12 +113,14 @@ def test_a_target_shifted_into_the_past_would_be_seen():
     assert _loss(panel, naive.experts()[0]) > 0.05
 
 
-def test_baselines_differ_and_errors_grow_with_the_horizon():
+def test_baselines_differ_from_one_another_at_each_horizon():
     panel = _panel()
     losses = {}
     for horizon in ("5m", "1h", "1d"):
         for expert in EXPERTS:
             losses[expert.name, horizon] = _loss(panel, expert, horizon)
+    # A day ahead there are too few rows for a tree: LightGBM is what it corrects.
+    assert losses.pop(("lightgbm", "1d")) == losses["har-ref", "1d"]
     assert len({round(loss, 6) for loss in losses.values()}) == len(losses)
 
 
