@@ -29,6 +29,8 @@ _FINE = (2, 3, 6, 24, 48, 96, 144, 576, 1152)
 """Windows, in bars, that REF adds to those of PLAIN."""
 _DAY_BARS = 288
 _RETURN_LIMIT = 10.0
+_KNOWN_RATIO = 0.5
+"""A window of ranges needs so many of its bars: a day without bars is no reason to be silent for a week."""
 QLIKE_HORIZONS = ("5m",)
 """Where REF is fitted by QLIKE: with so many rows it pays, with few it follows their peaks."""
 
@@ -122,7 +124,7 @@ def _calendar(panel: Panel, fold: Fold, horizon: str) -> tuple[Floats, Floats]:
 
 def _ranges(panel: Panel, calm: Floats, windows: tuple[int, ...]) -> list[Floats]:
     with np.errstate(divide="ignore"):
-        return [np.log(panel.trailing_mean(calm, bars)) for bars in windows]
+        return [np.log(panel.trailing_mean(calm, bars, _KNOWN_RATIO)) for bars in windows]
 
 
 def _signs(panel: Panel) -> list[Floats]:

@@ -8,15 +8,15 @@ from schemas.tensors import HORIZON_NS
 from triton_models.evaluation.definitions import ORIGIN_STEP_NS
 from triton_models.evaluation.panel import Forecasts
 from triton_models.evaluation.summary import NETWORKS
-from triton_models.evaluation.walk import Walked
+from triton_models.evaluation.walk import MEAN_OF, Walked
 from triton_models.har import Floats
 from triton_models.online.conformal import Rates
 from triton_models.online.experts import Learning
 from triton_models.online.panel import calibrate, combine
 
 COMBINED, WITHOUT = "combined", "combined-without-networks"
-MEMBERS = ("har-plain", "har-seas", "har-ref", "lightgbm", "ewma")
-"""Experts that are combined, besides the networks."""
+MEMBERS = MEAN_OF
+"""Experts that are combined, besides the networks: chosen on bars before 2024-03, as those of the equal-weight mean."""
 
 
 def with_combinations(walked: Walked, regime: Floats | None) -> Walked:

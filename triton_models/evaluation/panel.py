@@ -88,8 +88,8 @@ class Panel:
         grid[self._slot + max(-intervals, 0)] = values
         return grid[self._slot + max(intervals, 0)]
 
-    def trailing_mean(self, values: Floats, intervals: int) -> Floats:
-        """Return the mean (N,) of `values` over the last intervals; NaN where fewer than 95 % are known.
+    def trailing_mean(self, values: Floats, intervals: int, known_ratio: float = KNOWN_RATIO) -> Floats:
+        """Return the mean (N,) of `values` over the last intervals; NaN where a smaller part of them is known.
 
         Sums run forwards, so what is later changes no bit of what is earlier.
         """
@@ -103,7 +103,7 @@ class Panel:
         number = count[last] - count[first]
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = (total[last] - total[first]) / number
-        return np.where(number >= KNOWN_RATIO * intervals, mean, np.nan)
+        return np.where(number >= known_ratio * intervals, mean, np.nan)
 
     def floor(self, horizon: str) -> Floats:
         """Return the least variance (N,) that counts over a horizon: of the week before, or of nothing known."""

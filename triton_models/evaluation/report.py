@@ -11,7 +11,7 @@ import numpy as np
 from schemas.errors import StateError
 from triton_models.evaluation import definitions
 from triton_models.evaluation.buckets import Buckets
-from triton_models.evaluation.cells import cell_of
+from triton_models.evaluation.cells import ANCHOR, cell_of
 from triton_models.evaluation.combine import MEMBERS, with_combinations
 from triton_models.evaluation.definitions import ORIGIN_STEP_NS
 from triton_models.evaluation.folds import Folds
@@ -82,15 +82,17 @@ def _horizon(panel: Panel, folds: Folds, walked: Walked, buckets: Buckets) -> di
 
 
 def _weekly(walked: Walked) -> dict[str, list[float]]:
-    """Return each model's mean QLIKE over all instruments of each whole week from the first origin."""
+    """Return each model's mean QLIKE of each whole week from the first origin, where the reference speaks too."""
     times = walked.grid.origin_time_ns
     weeks = (times[-1] + ORIGIN_STEP_NS[walked.horizon] - times[0]) // _WEEK_NS
     whole = times < times[0] + weeks * _WEEK_NS
     week = (times[whole] - times[0]) // _WEEK_NS
+    reference = walked.forecasts.get(ANCHOR)
+    shared = np.isfinite(walked.realised if reference is None else reference.mean)
     found = {}
     for name, made in walked.forecasts.items():
         loss = qlike(walked.realised[whole], made.mean[whole])
-        known = np.isfinite(loss)
+        known = np.isfinite(loss) & shared[whole]
         sums = np.bincount(week, np.where(known, loss, 0.0).sum(-1))
         with np.errstate(invalid="ignore"):
             found[name] = (sums / np.bincount(week, known.sum(-1).astype(np.float64))).tolist()

@@ -87,3 +87,15 @@ def test_what_each_log_har_adds_is_worth_it_on_a_market_that_has_it(panel):
         losses[expert.name] = np.nanmean(qlike(panel.target["1h"], found.mean))
     assert losses["har-seas"] < 0.95 * losses["har-plain"]
     assert losses["har-ref"] < 0.98 * losses["har-seas"]
+
+
+def test_a_day_without_bars_does_not_silence_the_reference_for_a_week():
+    panel = simulated_panel(days=58, instruments=2, seed=5)
+    columns = {name: values.copy() for name, values in panel.columns.items()}
+    columns["bar_realised_variance_5m"][40 * 288 : 41 * 288] = np.nan
+    names = [panel.instruments[index] for index in panel.instrument]
+    gap = type(panel)(names, panel.row_time_ns, columns)
+    level = har.reference_level(gap, FOLD, "1h")
+    assert np.isnan(level[40 * 288 : 41 * 288]).all()
+    later = gap.origins("1h")[42 * 288 : 43 * 288]
+    assert np.isfinite(level[42 * 288 : 43 * 288][later]).all()
