@@ -19,6 +19,7 @@ from schemas.tensors import HORIZON_NS, QUANTILES
 from triton_models.bundle import Scaling, Size, Spec
 from triton_models.dataset import Indices, RowTable, scaling_of
 from triton_models.evaluation.bases import PROFILE, Bases, base_of, log_base, log_level
+from triton_models.evaluation.definitions import FEATURES
 from triton_models.evaluation.folds import Fold, Folds
 from triton_models.evaluation.panel import Flags, Forecasts, Panel
 from triton_models.har import Floats, Har, LogForecast
@@ -44,10 +45,10 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True):
         examples=12_800,
         learning_rate=1e-3,
         weight_decay=0.3,
-        validation_ratio=0.1,
-        validation_examples=16_384,
+        gate_penalty=1e-3,
+        validation_ratio=0.0,
     )
-    """The first fold's training."""
+    """The first fold's training, to its last epoch: a month of validation chose epochs by luck."""
     refresh: Options | None = Options(
         epochs=1, examples=6_400, learning_rate=3e-4, weight_decay=0.3, validation_ratio=0.0
     )
@@ -90,11 +91,11 @@ class NetworkExpert:
     ) -> None:
         """Take base forecasts by horizon, of all rows that are learnt from or forecast.
 
-        `kind` is one of `networks.build`; features are those that models pin by default.
+        `kind` is one of `networks.build`; features are all of an evaluation's, and gates choose among them.
         """
         self.name, self.walk = kind, walk
         self._base = base
-        self._pinned = pin(PROFILE, features)
+        self._pinned = pin(PROFILE, features or FEATURES)
         self._done: tuple[object, dict[str, Forecasts]] = (None, {})
         self.learned: list[Learned] = []
         """An account of each training, for reports."""
