@@ -20,7 +20,7 @@ def tick_lines(*times, symbol="btcusdt"):
 
 def write(path, data):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
     return path
 
 
