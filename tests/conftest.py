@@ -37,12 +37,9 @@ def captures() -> Path:
     return folder
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Give each file to one process, and all that need servers to the same: one broker, and its load once."""
-    for item in items:
-        needs_servers = "integration" in item.path.parts
-        item.add_marker(pytest.mark.xdist_group("servers" if needs_servers else str(item.path)))
+    item.add_marker(pytest.mark.xdist_group("servers" if "integration" in item.path.parts else str(item.path)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
