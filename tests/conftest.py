@@ -3,8 +3,10 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from deploy.cache import CHECKOUT
 from deploy.stack import Stack, private_stack
@@ -37,9 +39,17 @@ def captures() -> Path:
     return folder
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Give each file to one process, and all that need servers to the same: one broker, and its load once."""
-    item.add_marker(pytest.mark.xdist_group("servers" if "integration" in item.path.parts else str(item.path)))
+class _ByFile(LoadScopeScheduling):
+    """Gives each file to one process, and all that need servers to the same: one broker, and its load once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "servers" if "tests/integration/" in path else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _ByFile(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
