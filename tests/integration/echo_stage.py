@@ -1,7 +1,7 @@
 """A stage whose every output shows its whole state: a digest chained over all it has read.
 
 Run as a process of its own by test_faust_app. The input decides what goes wrong: a value that
-starts with `gate` waits for a file to be there, `fail` raises, `hold` stops reading the topic for a while.
+starts with `gate` leaves a file and waits for another, `fail` raises, `hold` stops reading the topic for a while.
 """
 
 import asyncio
@@ -50,6 +50,7 @@ class EchoStage:
     async def obey(self, message):
         word, _, rest = message.value.partition(b" ")
         if word == b"gate":
+            Path(rest.decode()).with_suffix(".reached").touch()
             while not Path(rest.decode()).exists():  # noqa: ASYNC110, ASYNC240 - another process opens it
                 await asyncio.sleep(0.05)
         elif word == b"block":
