@@ -22,8 +22,9 @@ from schemas.rows import AGED, Rows, decode_rows
 from schemas.topics import MARKET_STATE
 
 _MESSAGES_BETWEEN = 1024
-_EVENTS_BETWEEN = 300_000
-"""Messages or events read before tiles are closed: the more, the fewer and larger the blocks."""
+_EVENTS_BETWEEN = 150_000
+"""Messages or events read before tiles are closed. More are fewer and larger blocks, until they leave the cache: of
+50 instruments and 2,000 events a second, 60,000 gave 1.2 million events/s, 150,000 gave 1.7 and 300,000 gave 1.4."""
 
 
 class CanonicalMessage(NamedTuple):

@@ -68,6 +68,7 @@ def from_memory(settings: Settings, traffic: Traffic, say: Say) -> list[Figure]:
     figures = []
     for name, catalogue in cases.items():
         say(f"from memory, {name}")
+        _engines(messages[: len(messages) // 10], traffic.events, settings.rules, catalogue)  # warms up
         pace = _engines(messages, traffic.events, settings.rules, catalogue)
         figures.append(
             Figure(
