@@ -22,6 +22,7 @@ from confluent_kafka import Message as ConfluentMessage
 from schemas import StateError
 from schemas.metrics import CHECKPOINT_BYTES, CHECKPOINT_DURATION
 from schemas.topics import DEAD_LETTER, FEEDS, INGEST_CHECKPOINT, LATE_EVENT, RAW_TOPICS
+from streams.ends import ends_of, known_end
 from streams.ingest.checkpoints import Found, Owner, Place, Write, last_checkpoints
 from streams.ingest.fast import FastNormaliser, RawRun
 from streams.ingest.meters import Meters
@@ -346,18 +347,11 @@ class Ingest:
 
     def _report(self, places: Iterable[Place]) -> None:
         for place in places:
-            self._meters.update(*place, self._normalisers[place], self._high(place))
+            self._meters.update(*place, self._normalisers[place], known_end(self._consumer, place))
 
     def _lag(self, place: Place) -> int:
         """Return how many records are known to wait."""
-        return (self._high(place) or 0) - self._normalisers[place].next_offset
-
-    def _high(self, place: Place) -> int | None:
-        try:
-            _, high = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
-        except KafkaException:
-            return None
-        return high if high >= 0 else None
+        return (known_end(self._consumer, place) or 0) - self._normalisers[place].next_offset
 
     def positions(self) -> dict[Place, int]:
         """Return the next offset of each raw partition; for the watchdog's thread."""
@@ -365,13 +359,7 @@ class Ingest:
 
     def ends(self) -> Mapping[Place, int] | None:
         """Return the next offsets of the logs, None where the broker does not answer; for the watchdog."""
-        try:
-            return {
-                place: self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=5.0)[1]
-                for place in list(self._normalisers)
-            }
-        except (KafkaException, RuntimeError):  # RuntimeError: the consumer is closed
-            return None
+        return ends_of(self._consumer, list(self._normalisers))
 
     def idle_seconds(self) -> float:
         """Return how long ago the last batch was processed; for the watchdog."""

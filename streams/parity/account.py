@@ -9,6 +9,7 @@ from schemas.forecasts import Parity, cloud_event_headers, encode_json
 from schemas.metrics import OFFSET_LAG, PARITY_BEHIND, PARITY_CHECKED, PARITY_MISMATCH
 from schemas.rules import SECOND_NS
 from schemas.topics import FEATURE_ROW, OPS_PARITY
+from streams.ends import Place
 from streams.kafka import Outbox, read_topic
 from streams.metrics_server import Metrics
 from streams.parity.checker import Difference, Verdict, difference
@@ -16,9 +17,6 @@ from streams.settings import Settings
 
 LOGGER = logging.getLogger("foreshock.parity")
 MOST_MISMATCHES = 1_000
-
-Place = tuple[str, int]
-"""A topic and a partition."""
 
 
 class Tally(NamedTuple):

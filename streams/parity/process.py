@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 
 from featurestore.backfill import CanonicalMessage
 from featurestore.catalogue import Catalogue
@@ -15,11 +15,12 @@ from schemas.errors import StateError
 from schemas.topics import EVENT_TOPICS, FEATURE_ROW, OPS_MODEL, OPS_PARITY
 from streams.announcements import AnnouncementLog
 from streams.backfill.topics import canonical_messages
+from streams.ends import Place, ends_of, known_end
 from streams.follower import Follower
 from streams.kafka import DEADLINE_SECONDS, Outbox, consumer, read_topic, require_topics, to_message
 from streams.logs import log_to_stderr
 from streams.metrics_server import Metrics, MetricsServer
-from streams.parity.account import Account, Place
+from streams.parity.account import Account
 from streams.parity.checker import Checker, Verdict
 from streams.settings import Settings
 from streams.stage import Message
@@ -130,12 +131,9 @@ class ParityProcess:
         for partition in range(self._partitions):
             self._account.tell_behind(partition, self._checker.behind_ns(partition))
         for place, offset in self._next.items():
-            try:
-                _, high = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
-            except KafkaException:
-                continue
-            if high >= 0:
-                self._account.tell_lag(place, max(0, high - offset))
+            end = known_end(self._consumer, place)
+            if end is not None:
+                self._account.tell_lag(place, max(0, end - offset))
 
     # For the watchdog's thread.
 
@@ -146,13 +144,7 @@ class ParityProcess:
 
     def ends(self) -> Mapping[Place, int] | None:
         """Return the next offsets of the logs, None where the broker does not answer."""
-        try:
-            return {
-                place: self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=5.0)[1]
-                for place in self.positions()
-            }
-        except (KafkaException, RuntimeError):  # RuntimeError: the consumer is closed
-            return None
+        return ends_of(self._consumer, self.positions())
 
     def idle_seconds(self) -> float:
         """Return how long ago the last message or look was done."""

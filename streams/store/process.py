@@ -23,6 +23,7 @@ from schemas.errors import DecodeError
 from schemas.metrics import DEAD_LETTERS, OFFSET_LAG, STORE_COMMIT_DURATION, STORE_REPEATS, STORE_ROWS
 from schemas.topics import DEAD_LETTER
 from streams.dead_letters import dead_letter
+from streams.ends import Place, ends_of, known_end
 from streams.kafka import DEADLINE_SECONDS, Outbox, consumer, require_topics, to_message
 from streams.logs import log_to_stderr
 from streams.metrics_server import Metrics, MetricsServer
@@ -38,9 +39,6 @@ _MESSAGES_AT_ONCE = 500
 _WAIT_SECONDS = 0.1
 _METER_SECONDS = 0.5
 _QUEUE_KBYTES = 32 << 10
-
-Place = tuple[str, int]
-"""A topic and a partition."""
 
 
 class StoreProcess:
@@ -178,12 +176,9 @@ class StoreProcess:
 
     def _report(self) -> None:
         for (topic, partition), offset in self.positions().items():
-            try:
-                _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
-            except KafkaException:
-                continue
-            if high >= 0:
-                self._metrics[OFFSET_LAG].labels(topic, str(partition)).set(max(0, high - offset))
+            end = known_end(self._consumer, (topic, partition))
+            if end is not None:
+                self._metrics[OFFSET_LAG].labels(topic, str(partition)).set(max(0, end - offset))
 
     def positions(self) -> dict[Place, int]:
         """Return the next offset of each partition that is read; for the watchdog's thread."""
@@ -195,13 +190,7 @@ class StoreProcess:
 
     def ends(self) -> Mapping[Place, int] | None:
         """Return the next offsets of the logs, None where the broker does not answer; for the watchdog."""
-        try:
-            return {
-                place: self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=5.0)[1]
-                for place in self.positions()
-            }
-        except (KafkaException, RuntimeError):  # RuntimeError: the consumer is closed
-            return None
+        return ends_of(self._consumer, self.positions())
 
     def idle_seconds(self) -> float:
         """Return how long ago the last batch or commit was done; for the watchdog."""

@@ -1,0 +1,29 @@
+"""How far topics go, asked through a consumer that reads them."""
+
+from collections.abc import Iterable
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+_ANSWER_SECONDS = 5.0
+
+Place = tuple[str, int]
+"""A topic and a partition."""
+
+
+def ends_of(reader: Consumer, places: Iterable[Place]) -> dict[Place, int] | None:
+    """Return the next offset of each place's log, None where the broker does not answer; for a watchdog."""
+    try:
+        return {
+            place: reader.get_watermark_offsets(TopicPartition(*place), timeout=_ANSWER_SECONDS)[1] for place in places
+        }
+    except (KafkaException, RuntimeError):  # RuntimeError: the consumer is closed
+        return None
+
+
+def known_end(reader: Consumer, place: Place) -> int | None:
+    """Return the next offset of a place's log as of the last fetch, None where there was none; asks nobody."""
+    try:
+        _, high = reader.get_watermark_offsets(TopicPartition(*place), cached=True)
+    except KafkaException:
+        return None
+    return high if high >= 0 else None
