@@ -2,14 +2,12 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from schemas.errors import StateError
 from schemas.tensors import HORIZON_NS
@@ -179,8 +177,3 @@ def panel_of(table: pa.Table, *, instruments: Sequence[str] = (), held_out: Sequ
     }
     times = table.column("row_time_ns").cast(pa.int64()).to_numpy()[keep]
     return Panel(names[keep].tolist(), times, columns, held_out=held_out)
-
-
-def read_panel(path: Path, *, instruments: Sequence[str] = (), held_out: Sequence[str] = ()) -> Panel:
-    """Read a Parquet file of rows (`foreshock backfill --rows` under the bars profile)."""
-    return panel_of(pq.read_table(path), instruments=instruments, held_out=held_out)

@@ -17,15 +17,14 @@ bits either way. Q quantiles, G regimes.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from schemas.errors import StateError
-from schemas.rules import MINUTE_NS
 from schemas.tensors import HORIZON_NS, QUANTILES
+from triton_models.online.state import State
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -66,13 +65,12 @@ PER_HORIZON = {
 }
 """What all outcomes that overlap move together: a day of 288 that share their time tells little more than one.
 Chosen on bars of BTC and ETH before 2024-03."""
-RATES = {horizon: Rates.of(horizon, 5 * MINUTE_NS) for horizon in PER_HORIZON}
-"""For an outcome every 5 minutes."""
 
 
-class Shifts(msgspec.Struct, frozen=True, kw_only=True):
+class Shifts(State, frozen=True, kw_only=True):
     """State of one cell, in log variance."""
 
+    what: ClassVar[str] = "calibration shifts"
     shared: tuple[float, ...]
     """(Q,)"""
     regime: tuple[tuple[float, ...], ...]
@@ -83,18 +81,6 @@ class Shifts(msgspec.Struct, frozen=True, kw_only=True):
         """Return the state before any outcome."""
         nothing = (0.0,) * len(LEVELS)
         return cls(shared=nothing, regime=(nothing,) * REGIMES)
-
-    def encode(self) -> bytes:
-        """Return this state as JSON; floats come back bit for bit."""
-        return msgspec.json.encode(self)
-
-    @classmethod
-    def decode(cls, data: bytes) -> "Shifts":
-        """Return the state from its JSON. Raises StateError for other bytes."""
-        try:
-            return msgspec.json.decode(data, type=cls)
-        except msgspec.DecodeError as error:
-            raise StateError(f"calibration shifts: {error}") from None
 
 
 class Calibrated(NamedTuple):

@@ -14,15 +14,15 @@ bits either way. K experts, Q quantiles.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from schemas.errors import StateError
 from schemas.rules import DAY_NS
 from schemas.tensors import QUANTILES
+from triton_models.online.state import State
 
 Floats = npt.NDArray[np.float64]
 
@@ -61,9 +61,10 @@ class Learning(msgspec.Struct, frozen=True, kw_only=True):
         return float(0.5 ** (1 / self.half_life))
 
 
-class Past(msgspec.Struct, frozen=True, kw_only=True):
+class Past(State, frozen=True, kw_only=True):
     """State of one cell: numbers of 2 x K, for the mean and for the quantiles."""
 
+    what: ClassVar[str] = "expert weights"
     regret: tuple[tuple[float, ...], ...]
     """What would have been gained by following the expert, less its second-order penalty."""
     square: tuple[tuple[float, ...], ...]
@@ -76,18 +77,6 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
         """Return the state before any outcome."""
         nothing = ((0.0,) * experts,) * 2
         return cls(regret=nothing, square=nothing, largest=nothing)
-
-    def encode(self) -> bytes:
-        """Return this state as JSON; floats come back bit for bit."""
-        return msgspec.json.encode(self)
-
-    @classmethod
-    def decode(cls, data: bytes) -> "Past":
-        """Return the state from its JSON. Raises StateError for other bytes."""
-        try:
-            return msgspec.json.decode(data, type=cls)
-        except msgspec.DecodeError as error:
-            raise StateError(f"expert weights: {error}") from None
 
 
 class Mixture(NamedTuple):
