@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -36,6 +37,17 @@ def _require_writable(what: str, path: Path) -> None:
         raise SettingsError(f"{what}: its folder cannot be made: {error.strerror}") from None
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise SettingsError(f"{what}: cannot be written: Permission denied")
+
+
+def require_folders(**folders: Path) -> None:
+    """Make the folders that options name and write into each; raises SettingsError where that fails."""
+    for name, folder in folders.items():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with NamedTemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise SettingsError(f"--{name} {folder}: cannot be written to ({error.strerror})") from None
 
 
 def require_broker(settings: Settings) -> None:

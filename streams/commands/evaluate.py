@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +11,7 @@ from rich.progress import Progress
 
 from schemas import SettingsError
 from schemas.rules import DAY_NS
+from streams.commands.checks import require_folders
 
 if TYPE_CHECKING:
     from streams.bar_rows import Span
@@ -60,8 +60,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  # one parameter for each option of the 
     left_out = _named("--held-out", held_out, spans)
     chosen = [*_named("--instruments", instruments, spans), *left_out] if instruments else list(spans)
     _require_bars({name: spans[name] for name in chosen}, left_out, folds)
-    for option, folder in (("--out", out), ("--cache", cache or out / "rows")):
-        _require_writable(option, folder)
+    require_folders(out=out, cache=cache or out / "rows")
     console = Console(stderr=True)
     with Progress(console=console) as screen:
         task = screen.add_task("rows", total=1.0)
@@ -115,16 +114,6 @@ def _require_bars(spans: "Mapping[str, Span]", held_out: Collection[str], folds:
         raise SettingsError(f"--to: expected a day with bars, the last is of {_day(last)}")
     if not any(span.first_ns < folds.until_ns and span.last_ns >= folds.from_ns for span in spans.values()):
         raise SettingsError("--from: no instrument has bars between it and --to")
-
-
-def _require_writable(option: str, folder: Path) -> None:
-    """Make the folder and write into it, before any work."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise SettingsError(f"{option} {folder}: cannot be written to ({error.strerror})") from None
 
 
 def _day(time_ns: int) -> str:
