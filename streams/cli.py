@@ -16,6 +16,7 @@ from streams.commands import (
     models,
     parity,
     pipeline,
+    search,
     settings,
     stack,
     store,
@@ -43,6 +44,7 @@ app.command()(books.books)
 app.command()(parity.parity)
 app.command()(models.train)
 app.command()(evaluate.evaluate)
+app.command()(search.search)
 app.command()(settings.settings)
 app.add_typer(topics.app, name="topics")
 app.add_typer(features.app, name="features")

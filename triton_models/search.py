@@ -83,8 +83,11 @@ def search(
     log: Path,
     trials: int = 20,
     seed: int = 0,
+    tried: Callable[[Trial], None] = lambda _trial: None,
 ) -> Result:
     """Try settings on all folds; append each trial to `log` and return the best of the whole log.
+
+    `tried` is called with each trial that is over.
 
     A grid tries each combination once, in an order of the seed, and stops at `trials` if there are more.
 
@@ -103,6 +106,7 @@ def search(
         settings = {name: values.suggest(one, name) for name, values in space.items()}
         trial = _tried(objective, settings, parts, number=before + one.number, method=method, seed=seed)
         _append(log, trial)
+        tried(trial)
         if trial.loss is None:
             raise optuna.TrialPruned(trial.error)
         return trial.loss

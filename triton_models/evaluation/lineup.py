@@ -13,8 +13,11 @@ from triton_models.evaluation.folds import Folds
 from triton_models.evaluation.networks import DEFAULT_WALK, Bases, NetworkExpert, base_of
 from triton_models.evaluation.panel import Expert, Forecasts, Panel
 from triton_models.evaluation.summary import NETWORKS, REFERENCE
+from triton_models.networks import ABLATIONS
 
 SEEDS = len(DEFAULT_WALK.seeds)
+ONE_SEED = "performer-one-seed"
+"""What ablations, which have one seed each, are to be compared with."""
 LEAST_BEFORE_NS = 75 * DAY_NS
 """Two months for the reference to be worth correcting, and two weeks of its forecasts to learn from."""
 
@@ -48,8 +51,10 @@ class Reference:
 class OnReference:
     """A network on the reference, which is fitted when the first forecast is asked for."""
 
-    def __init__(self, name: str, reference: Reference, seeds: int) -> None:
+    def __init__(self, name: str, reference: Reference, seeds: int, *, kind: str = "") -> None:
+        """Take a name, and the network's kind where that is another."""
         self.name = name
+        self._kind = kind or name
         self._reference = reference
         self._walk = msgspec.structs.replace(DEFAULT_WALK, seeds=tuple(range(seeds)))
         self._expert: tuple[object, NetworkExpert] | None = None
@@ -58,12 +63,14 @@ class OnReference:
         """Forecast the rows of all folds."""
         base = self._reference.of(panel, folds)
         if self._expert is None or self._expert[0] is not base:
-            self._expert = base, NetworkExpert(self.name, base, walk=self._walk)
+            self._expert = base, NetworkExpert(self._kind, base, walk=self._walk)
         return self._expert[1].forecasts(panel, folds, horizon)
 
 
-def choose(names: Sequence[str] = (), *, seeds: int = SEEDS) -> tuple[Expert, ...]:
+def choose(names: Sequence[str] = (), *, seeds: int = SEEDS, ablations: bool = False) -> tuple[Expert, ...]:
     """Return the experts with these names, all where none is named; no networks where there are no seeds.
+
+    Ablations are evaluated where they are named or asked for.
 
     Raises:
         SettingsError: where there is no such expert.
@@ -72,7 +79,10 @@ def choose(names: Sequence[str] = (), *, seeds: int = SEEDS) -> tuple[Expert, ..
     found: dict[str, Expert] = {expert.name: expert for expert in experts()}
     if seeds:
         found |= {name: OnReference(name, reference, seeds) for name in NETWORKS}
-    unknown = [name for name in names if name not in found]
+    more: dict[str, Expert] = {name: OnReference(name, reference, 1) for name in ABLATIONS}
+    more[ONE_SEED] = OnReference(ONE_SEED, reference, 1, kind="performer")
+    unknown = [name for name in names if name not in found | more]
     if unknown:
-        raise SettingsError(f"--models: no model {', '.join(unknown)}; there are {', '.join(found)}")
-    return tuple(found[name] for name in names or found)
+        raise SettingsError(f"--models: no model {', '.join(unknown)}; there are {', '.join(found | more)}")
+    chosen = [*(names or found), *(more if ablations else ())]
+    return tuple((found | more)[name] for name in dict.fromkeys(chosen))

@@ -32,6 +32,14 @@ SPACE: Space = {
 }
 """What `foreshock search` tries unless it is told otherwise: fields of `Options` and `Size`, and a set of features."""
 
+GRID: Space = {
+    "features": Choice(("pinned", "all")),
+    "intervals": Choice((16, 32)),
+    "width": Choice((16, 32)),
+    "learning_rate": Choice((1e-3, 3e-3)),
+}
+"""What a grid tries: ranges have no combinations to go through."""
+
 
 def objective(panel: Panel, base: Bases, kind: str, *, first: Options, seed: int = 0) -> Objective[Folds]:
     """Return the loss of one seed of a network with settings: its QLIKE over its base's, below 1 where it is better.

@@ -62,7 +62,7 @@ REFUSED = {
     "profile": (("--profile", "ticks"), {}, "--profile: expected bars, the profile that has bar files, got 'ticks'"),
     "date": ((), {"to": "2023-02-30"}, "expected a date as 2024-02-29, got '2023-02-30'"),
     "order": ((), {"from": "2023-02-10"}, "expected: end of training <= start < end of the evaluation"),
-    "too little before": ((), {"train_until": "2023-01-20"}, "--train-until: expected 30 days of bars before it, the first is of 2023-01-01"),  # noqa: E501
+    "too little before": ((), {"train_until": "2023-01-20"}, "--train-until: expected 30 days of bars before 2023-01-21, the first is of 2023-01-01"),  # noqa: E501
     "before the start": ((), {"train_until": "2022-03-01", "from": "2022-03-02", "to": "2022-04-01"}, "no file has a bar before the end of 2022-04-01"),  # noqa: E501
     "after the end": ((), {"to": "2023-03-06"}, "--to: expected a day with bars, the last is of 2023-03-05"),
     "instrument": (("--instruments", "CCC"), {}, "--instruments: no bars of 'CCC' before the end; there are venue:AAA-USDT, venue:BBB-USDT"),  # noqa: E501
