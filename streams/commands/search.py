@@ -72,8 +72,8 @@ def search(  # noqa: PLR0913, PLR0917  # one parameter for each option of the co
         how = cast("Method", method)
         result = run(loss, space, spans, method=how, log=log, trials=trials, seed=seed, tried=tried)
     table = Table("setting", "value", title=f"{kind}: best of {result.trials} trials ({result.failed} failed)")
-    for name, value in result.best.settings.items():
-        table.add_row(name, str(value))
+    for setting, found in result.best.settings.items():
+        table.add_row(setting, str(found))
     table.add_row("QLIKE over log-HAR's", f"{result.best.loss:.4f}")
     console().print(table)
     typer.echo(str(log))

@@ -61,7 +61,7 @@ def test_trials_are_logged_and_a_second_search_goes_on(data, tmp_path):
     [
         (("--kind", "gru"), "--kind: expected one of lstm, performer, got 'gru'"),
         (("--method", "bayes"), "--method: expected one of grid, random, tpe, got 'bayes'"),
-        (("--folds", "12"), "--folds: expected 30 days of bars before 2023-01-17, the first is of 2023-01-01"),
+        (("--folds", "12"), "--folds: expected 30 days of bars before 2023-01-16, the first is of 2023-01-01"),
         (("--instruments", "CCC"), "--instruments: no bars of 'CCC'"),
     ],
 )
