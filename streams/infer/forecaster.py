@@ -167,13 +167,22 @@ class Forecaster:
         """The offset up to which every row has its forecasts."""
         return self._jobs[0].offset if self._jobs else self._read
 
-    def next_batch(self) -> Batch | None:
-        """Return the next request; its jobs stay queued until `settle`."""
+    @property
+    def next_origin_ns(self) -> int | None:
+        """The origin time of the next forecasts, None where none is waiting."""
+        return self._jobs[0].origin.time_ns if self._jobs else None
+
+    def next_batch(self, until_ns: int | None = None) -> Batch | None:
+        """Return the next request, of origins before `until_ns`; its jobs stay queued until `settle`.
+
+        It is asked of `models` as they are now: other models may be set between `settle` and here,
+        if their tensors are the same.
+        """
         jobs: list[Job] = []
         rows = 0
         for job in self._jobs:
             rows += len(job.instruments)
-            if jobs and rows > BATCH_ROWS:
+            if jobs and (rows > BATCH_ROWS or (until_ns is not None and job.origin.time_ns >= until_ns)):
                 break
             jobs.append(job)
         return self._batch(jobs) if jobs else None
