@@ -38,7 +38,11 @@ class Shape(NamedTuple):
 
 
 class Network(NamedTuple):
-    """One network, its bundle, and how Triton serves it."""
+    """One network, its bundle, and how Triton serves it.
+
+    That of a version in shadow is the expert `lstm@2`: asked and scored beside the others, it takes
+    no part in the forecast.
+    """
 
     expert: str
     name: str
@@ -48,6 +52,11 @@ class Network(NamedTuple):
     canary: dict[str, Singles | npt.NDArray[np.int64]]
     half_lives: tuple[float, ...]
     """Seconds, per attention head of the last layer; empty where there is no attention."""
+
+    @property
+    def is_shadow(self) -> bool:
+        """Whether it only runs beside the active version."""
+        return "@" in self.expert
 
 
 class Models(NamedTuple):
@@ -62,9 +71,14 @@ class Models(NamedTuple):
     """Names the pinned features and their versions as the networks learned them; empty without networks."""
 
     @property
+    def active(self) -> tuple[Network, ...]:
+        """The networks that make the forecast."""
+        return tuple(network for network in self.networks if not network.is_shadow)
+
+    @property
     def combined(self) -> ModelName:
         """The name of the combination: versions and hashes of its networks."""
-        named = [(network.version, network.hash[:12]) for network in self.networks]
+        named = [(network.version, network.hash[:12]) for network in self.active]
         version, digest = ("+".join(parts) for parts in zip(*named, strict=True))
         return ModelName(name="combined", version=version, hash=digest)
 
@@ -80,15 +94,22 @@ class Models(NamedTuple):
         variances = np.where(known, features[:, -1, columns].astype(np.float64), np.nan)
         return forecast(self.har, np.ascontiguousarray(variances), origin).levels()
 
+    def baselines(self, features: Singles, mask: Singles, origin: Times) -> dict[str, tuple[Floats, Floats]]:
+        """Return by name, log-HAR's first, the forecasts that need no network, as `base` does."""
+        return {"har": self.base(features, mask, origin)}
 
-def read_models(profile: str, repository: Path = REPOSITORY, *, row_interval_ns: int | None = None) -> Models:
-    """Read the newest bundle of each network of a profile; without bundles, persistence is all there is.
+
+def read_models(
+    profile: str, repository: Path = REPOSITORY, *, version: str = "", row_interval_ns: int | None = None
+) -> Models:
+    """Read one version of a profile's networks; without bundles, persistence is all there is.
 
     So it is where rows come at another interval (None: the profile's) than the networks were
-    trained for. Raises StateError where the networks do not read the same tensors, or one is missing.
+    trained for. `version` "": the one that was published first. Raises StateError where there is no
+    such version, the networks do not read the same tensors, or one is missing.
     """
     interval_ns = row_interval_ns or PROFILES[profile].row_interval_ns
-    found = {expert: _newest(repository / f"{expert}-{profile}") for expert in NETWORKS}
+    found = {expert: _read(repository / f"{expert}-{profile}", version) for expert in NETWORKS}
     bundles = {expert: bundle for expert, bundle in found.items() if bundle is not None}
     if not bundles or any(bundle.spec.row_interval_ns != interval_ns for bundle in bundles.values()):
         return persistence(profile, interval_ns)
@@ -145,11 +166,40 @@ def _persistent(known: Sequence[str], total: int, horizons: Sequence[str]) -> tu
     return tuple((float(np.log(HORIZON_NS[horizon]) - lengths), *weights) for horizon in horizons)
 
 
-def _newest(folder: Path) -> Bundle | None:
+def beside(active: Models, shadow: Models) -> Models:
+    """Return the active models with the networks of another version beside them; raises StateError as `unlike` says."""
+    if reason := unlike(active, shadow):
+        raise StateError(reason)
+    networks = (network._replace(expert=f"{network.expert}@{network.version}") for network in shadow.networks)
+    return active._replace(networks=(*active.networks, *networks))
+
+
+def unlike(active: Models, other: Models) -> str:
+    """Return why one request cannot ask the networks of both; "" where it can."""
+    if not (active.networks and other.networks):
+        return "there are no networks for these rows: `foreshock train` writes them"
+    names = [f"version {models.networks[0].version}" for models in (other, active)]
+    new = [name for name in other.shape.features if name not in active.shape.features]
+    gone = [name for name in active.shape.features if name not in other.shape.features]
+    if new or gone:
+        what = f"{names[0]} reads {new[0]}" if new else f"{names[0]} does not read {gone[0]}"
+        return f"{what}, unlike {names[1]}: both need the same features"
+    for field in ("intervals", "row_interval_ns", "features", "modalities"):
+        if getattr(active.shape, field) != getattr(other.shape, field):
+            return f"{names[0]} reads other {field} than {names[1]}: both need the same tensors"
+    if active.horizons != other.horizons:
+        return f"{names[0]} forecasts {', '.join(other.horizons)}, {names[1]} {', '.join(active.horizons)}"
+    return ""
+
+
+def _read(folder: Path, version: str) -> Bundle | None:
     if not folder.is_dir() or not (found := versions(folder)):
         return None
+    named = {path.name: path for path in found}
+    if version and version not in named:
+        raise StateError(f"{folder}: there is no version {version}; there is {', '.join(sorted(named, key=int))}")
     try:
-        return read(found[0])
+        return read(named[version] if version else found[-1])
     except DecodeError as error:
         raise StateError(f"{error}; restore the bundle or train it anew with `foreshock train`") from None
 
