@@ -28,6 +28,8 @@ def render_config(spec: Spec, *, kind: str = "KIND_CPU") -> str:
         *(_tensor("output", tensor, spec) for tensor in outputs),
         f"instance_group [ {{ count: 1 kind: {kind} }} ]",
         "dynamic_batching { }",
+        # Which version makes forecasts is decided on a topic: Triton serves all that lie here.
+        "version_policy { all { } }",
     ]
     return "\n".join(parts) + "\n"
 
