@@ -23,8 +23,10 @@ MARKET_INTENSITY = 0.2
 """A fifth of the rates of quotes and trades; prices, and so the targets, are the same."""
 
 
-def train_profile(profile: str, data: Path | None, out: Path, seed: int, console: Console) -> None:
-    """Train and publish both networks of a profile; raises ForeshockError."""
+def train_profile(
+    profile: str, data: Path | None, out: Path, seed: int, console: Console, *, version: str = "1"
+) -> None:
+    """Train and publish one version of both networks of a profile; raises ForeshockError."""
     from triton_models.material import Options
     from triton_models.pinned import DEFAULTS
     from triton_models.train import train_models
@@ -46,6 +48,7 @@ def train_profile(profile: str, data: Path | None, out: Path, seed: int, console
             rows,
             profile=profile,
             repository=out,
+            version=version,
             options=Options(seed=seed),
             progress=lambda text, ratio: screen.update(task, description=text, completed=ratio),
         )

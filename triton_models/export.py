@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from schemas.errors import StateError
 from schemas.tensors import ATTENTION_OUTPUT, INPUTS, OUTPUTS, Tensor
-from triton_models.bundle import Bundle, Spec, Weights, write
+from triton_models.bundle import Bundle, Spec, Weights, read, write
 
 REPOSITORY = Path(__file__).parent / "repository"
 MAXIMUM_BATCH = 1024
@@ -35,11 +36,19 @@ def render_config(spec: Spec, *, kind: str = "KIND_CPU") -> str:
 
 
 def publish(spec: Spec, weights: Weights, repository: Path = REPOSITORY) -> Bundle:
-    """Write one version of a model and the model's configuration."""
-    model = repository / spec.name
+    """Write one version of a model and the model's configuration.
+
+    Raises StateError where another version has other tensors: Triton has one configuration for all.
+    """
+    model, config = repository / spec.name, render_config(spec)
+    others = [path for path in versions(model) if path.name != spec.version] if model.is_dir() else []
+    for other in others:
+        if render_config(read(other).spec) != config:
+            text = f"{other} has other tensors than version {spec.version}, and Triton serves all versions as one model"
+            raise StateError(f"{text}; give another folder, or remove the versions that are not used any more")
     bundle = write(model / spec.version, spec, weights)
     (model / spec.version / "model.py").write_text(_MODEL)
-    (model / "config.pbtxt").write_text(render_config(spec))
+    (model / "config.pbtxt").write_text(config)
     return bundle
 
 
