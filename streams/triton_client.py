@@ -3,9 +3,12 @@
 Triton's health endpoints stay green when a Python model has died, so readiness here is an answered
 canary inference. A model whose process is dead answers every request, after exactly one second,
 with "Stub process ... is not healthy"; loading it again does nothing, unloading and loading heals it.
+Unloading takes all versions of a model. So where others live, the dead one is left out of those to
+serve and then let in again, which Triton does without a gap for the others.
 """
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -66,7 +69,11 @@ class Served(NamedTuple):
 
 
 class TritonClient:
-    """Asks Triton for forecasts; for one event loop. `start` before use, `stop` after."""
+    """Asks Triton for forecasts; for one event loop. `start` before use, `stop` after.
+
+    Of several clients, each for another version of the models, one leads: what the metrics call by the
+    models' names, and the breaker that they show, are its own; those of others are called `lstm-ticks@2`.
+    """
 
     def __init__(self, settings: Settings, models: Sequence[Served], metrics: Metrics) -> None:
         self.models = tuple(models)
@@ -76,6 +83,8 @@ class TritonClient:
         self._metrics = metrics
         self._inputs: dict[str, dict[str, InferInput]] = {}
         self._answered = 0.0
+        self._leads = True
+        self._client: Any = None
         self._troubled = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
 
@@ -96,7 +105,14 @@ class TritonClient:
             self._watch.cancel()
             with suppress(asyncio.CancelledError):
                 await self._watch
-        await self._client.close()
+        if self._client is not None:
+            await self._client.close()
+
+    def lead(self, *, leads: bool) -> None:
+        """Say whether this client's models make the forecasts."""
+        if leads != self._leads:
+            self._leads = leads
+            self._show()
 
     async def infer(self, model: Served, arrays: Arrays, deadline_seconds: float, rows: int) -> Answer:
         """Return the outputs of a model by name, each of `model.outputs`' shape behind the batch axis.
@@ -110,7 +126,7 @@ class TritonClient:
         if not self.breaker.is_closed:
             self._count(model, "breaker-open")
             raise InferenceError(f"{model.name}: the breaker is open")
-        self._metrics[INFERENCE_BATCH_SIZE].labels(model.name).observe(rows)
+        self._metrics[INFERENCE_BATCH_SIZE].labels(self._label(model)).observe(rows)
         self._metrics[INFERENCE_INFLIGHT].inc()
         started = time.monotonic()
         try:
@@ -120,7 +136,7 @@ class TritonClient:
             raise
         finally:
             self._metrics[INFERENCE_INFLIGHT].dec()
-            self._metrics[INFERENCE_DURATION].labels(model.name).observe(time.monotonic() - started)
+            self._metrics[INFERENCE_DURATION].labels(self._label(model)).observe(time.monotonic() - started)
         self.breaker.succeed(model.name)
         self._answered = time.monotonic()
         return answer
@@ -130,12 +146,22 @@ class TritonClient:
         self.breaker.fail(model.name, time.monotonic())
         self._show()
         if was_closed and not self.breaker.is_closed:
-            LOGGER.warning("%s; the breaker is open, forecasts are fallbacks", error)
+            follows = "forecasts are fallbacks" if self._leads else f"version {model.version} is not asked"
+            LOGGER.warning("%s; the breaker is open, %s", error, follows)
             self._troubled.set()
 
     async def load(self, name: str) -> None:
-        """Have Triton load a model; raises InferenceError."""
+        """Have Triton load a model, versions that are new to it too; raises InferenceError."""
         await self._control(self._client.load_model(name, client_timeout=LOAD_SECONDS), f"{name}: cannot be loaded")
+
+    async def _serve_only(self, name: str, versions: Sequence[str]) -> None:
+        """Have Triton serve these versions of a model and no other; raises InferenceError."""
+        asked = self._client.get_model_config(name, as_json=True, client_timeout=CANARY_SECONDS)
+        found: dict[str, Any] = (await self._control(asked, f"{name}: no configuration"))["config"]
+        policy = {"specific": {"versions": [int(version) for version in versions]}}
+        config = json.dumps({**found, "version_policy": policy})
+        loading = self._client.load_model(name, config=config, client_timeout=LOAD_SECONDS)
+        await self._control(loading, f"{name}: cannot be loaded")
 
     async def unload(self, name: str) -> None:
         """Have Triton unload a model; raises InferenceError."""
@@ -172,10 +198,13 @@ class TritonClient:
     async def _heal(self, model: Served, problem: str) -> None:
         """Load a model that Triton does not have, or whose process is dead."""
         try:
-            state = (await self.index()).get((model.name, model.version))
+            states = await self.index()
+            state = states.get((model.name, model.version))
             if "not healthy" in problem:
-                LOGGER.warning("%s: its process is dead, loading it again", model.name)
-                await self.unload(model.name)
+                LOGGER.warning("%s %s: its process is dead, loading it again", model.name, model.version)
+                ready = [version for (name, version), one in states.items() if name == model.name and one == "READY"]
+                others = [version for version in ready if version != model.version]
+                await (self._serve_only(model.name, others) if others else self.unload(model.name))
                 await self.load(model.name)
             elif state not in {"READY", "LOADING"}:
                 await self.load(model.name)
@@ -233,10 +262,14 @@ class TritonClient:
             raise InferenceError(f"{what}: {_plain(error)}") from None
 
     def _count(self, model: Served, outcome: str) -> None:
-        self._metrics[INFERENCE_REQUESTS].labels(model.name, outcome).inc()
+        self._metrics[INFERENCE_REQUESTS].labels(self._label(model), outcome).inc()
+
+    def _label(self, model: Served) -> str:
+        return model.name if self._leads else f"{model.name}@{model.version}"
 
     def _show(self) -> None:
-        self._metrics[BREAKER_STATE].set(int(self.breaker.state))
+        if self._leads:
+            self._metrics[BREAKER_STATE].set(int(self.breaker.state))
 
 
 def _problem(model: Served, answer: Mapping[str, npt.NDArray[Any] | None], rows: int) -> str:
