@@ -5,6 +5,11 @@ import numpy as np
 from featurestore import feature, tile
 from schemas import Bar
 
+BAR_S = 300.0
+"""Length of a bar, in seconds."""
+HALF = 0.5
+"""A mean is known where so many of the window's bars are there: a few hours without any silence no week."""
+
 
 @tile(Bar, combine="last", carry="1d", interval="5m")
 def bar_close(close):
@@ -62,6 +67,18 @@ def bar_fourth_power_return(bar_return):
     return np.square(np.square(bar_return[..., 0]))
 
 
+@tile(window=1, combine="sum", interval="5m")
+def bar_count(garman_klass):
+    """Whether there is a bar, in bars."""
+    return 1.0 * np.isfinite(garman_klass[..., 0])
+
+
+@tile(window=1, combine="sum", interval="5m")
+def known_garman_klass(garman_klass):
+    """Variance of one bar, 0 where there is none, in squared log return."""
+    return np.where(np.isfinite(garman_klass[..., 0]), garman_klass[..., 0], 0.0)
+
+
 @feature(window=["5m", "1h", "6h", "1d", "7d"])
 def bar_realised_variance(bar_squared_return, garman_klass):
     """Sum of squared returns; of a window of one bar, Garman-Klass, in squared log return.
@@ -97,7 +114,40 @@ def bar_range_variance(bar_high, bar_low):
     return spread * spread / (4 * np.log(2))
 
 
-@feature(window=["5m", "1h", "1d"])
+def mean_of_known(total, bar_count, border_s, weight):
+    """Return the weighted mean per bar of tile sums, a bar or an hour each; NaN where too few bars are there."""
+    there = np.isfinite(bar_count) & np.isfinite(total)
+    count = np.where(there, bar_count, 0.0)
+    tiles = border_s.shape[-1]
+    tile_s = (border_s[..., -1] - border_s[..., 0]) / (tiles - 1) if tiles > 1 else BAR_S
+    enough = count.sum(-1) >= HALF * tiles * tile_s / BAR_S
+    return np.where(enough, (weight * np.where(there, total, 0.0)).sum(-1) / (weight * count).sum(-1), np.nan)
+
+
+@feature(
+    window=["5m", "10m", "15m", "30m", "1h", "2h", "4h", "8h", "12h", "1d", "2d", "4d", "7d"],
+    interval="5m",
+)
+def bar_garman_klass_variance(known_garman_klass, bar_count, border_s):
+    """Mean variance of the window's bars from open, high, low and close (Garman and Klass 1980), in squared log return.
+
+    Not known where more than half of them are missing.
+    """
+    return mean_of_known(known_garman_klass, bar_count, border_s, 1.0)
+
+
+@feature(window=["1h", "6h", "1d", "4d", "7d"], interval="5m")
+def bar_decayed_variance(known_garman_klass, bar_count, border_s):
+    """Mean variance of bars, weights falling by e in a fifth of the window (RiskMetrics 1996), in squared log return.
+
+    Not known where more than half of the bars are missing.
+    """
+    age = border_s[..., -1:] - border_s
+    weight = np.exp(-5 * age / (age[..., :1] + (age[..., :1] == 0)))
+    return mean_of_known(known_garman_klass, bar_count, border_s, weight)
+
+
+@feature(window=["5m", "1h", "1d", "7d"])
 def bar_traded_volume(bar_volume):
     """Volume of the window (Karpoff 1987), in base units."""
     return bar_volume.sum(-1)

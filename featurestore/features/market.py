@@ -25,7 +25,7 @@ def market_volatility(log_variance):
     return np.nanmean(log_variance, -1)
 
 
-@feature(window="1h")
+@feature(window=["1h", "1d", "5d"])
 def market_bar_volatility(bar_log_variance):
     """Mean log variance of all instruments' bars (Zhang et al. 2022), in log squared return."""
     return np.nanmean(bar_log_variance, -1)

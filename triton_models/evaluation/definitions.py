@@ -37,9 +37,29 @@ WARM_UP_NS = 60 * DAY_NS
 """Before the evaluation, weights and calibration learn online for so long; it is not scored."""
 LEAST_TRAINING_NS = 30 * DAY_NS
 """A week to fill the windows, and weeks to learn hours of the week from."""
+QLIKE_HORIZONS = ("1m", "5m")
+"""Where the strong log-HAR is fitted by QLIKE: with so many rows it pays, with few it follows their peaks."""
 CLIP_RATIO = 10.0
 """In fitting, a target counts as at most so many times its forecast; in scoring, as what it is."""
 FEATURES = (
+    "bar_decayed_variance_1d",
+    "bar_decayed_variance_1h",
+    "bar_decayed_variance_4d",
+    "bar_decayed_variance_6h",
+    "bar_decayed_variance_7d",
+    "bar_garman_klass_variance_10m",
+    "bar_garman_klass_variance_12h",
+    "bar_garman_klass_variance_15m",
+    "bar_garman_klass_variance_1d",
+    "bar_garman_klass_variance_1h",
+    "bar_garman_klass_variance_2d",
+    "bar_garman_klass_variance_2h",
+    "bar_garman_klass_variance_30m",
+    "bar_garman_klass_variance_4d",
+    "bar_garman_klass_variance_4h",
+    "bar_garman_klass_variance_5m",
+    "bar_garman_klass_variance_7d",
+    "bar_garman_klass_variance_8h",
     "bar_negative_semivariance_1d",
     "bar_negative_semivariance_1h",
     "bar_range_variance_1d",
@@ -56,10 +76,13 @@ FEATURES = (
     "bar_traded_volume_1d",
     "bar_traded_volume_1h",
     "bar_traded_volume_5m",
+    "bar_traded_volume_7d",
     "bar_volume_surprise_1d",
     "hour_cosine",
     "hour_sine",
+    "market_bar_volatility_1d",
     "market_bar_volatility_1h",
+    "market_bar_volatility_5d",
     "weekday_cosine",
     "weekday_sine",
 )

@@ -1,14 +1,16 @@
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from bar_panels import DAY_NS, START_NS, simulated_panel
+from bar_panels import DAY_NS, START_NS, panel_of_series, simulated_columns, simulated_panel
 
+from schemas.tensors import HORIZON_NS
 from triton_models.baselines import har
-from triton_models.baselines.regression import gamma, least_squares
-from triton_models.baselines.seasons import Profile, fit_profile, hour_of_week
+from triton_models.baselines.seasons import profile_of
 from triton_models.evaluation.definitions import BARS_AHEAD
 from triton_models.evaluation.folds import Fold
 from triton_models.evaluation.scores import qlike
+from triton_models.regression import gamma, least_squares
+from triton_models.seasons import hour_of_week, log_mean_factor
 
 FOLD = Fold(START_NS + 45 * DAY_NS, START_NS + 46 * DAY_NS, START_NS + 55 * DAY_NS)
 DESIGNS = {"plain": har.plain, "seas": har.seasonal, "ref": har.reference, "harq": har.quarticity}
@@ -62,22 +64,25 @@ def test_one_monstrous_target_moves_a_clipped_fit_little():
 
 
 def test_the_profile_finds_the_seasons_and_its_mean_factor_is_one(panel):
-    bar = np.log(panel.columns["bar_realised_variance_5m"] / har.week_mean(panel))
-    profile = fit_profile(panel, FOLD, bar)
-    assert np.exp(profile.log_factor).mean() == pytest.approx(1)
-    by_hour = profile.log_factor.reshape(7, 24).mean(0)
+    columns = panel.columns
+    bar = np.log(columns["bar_realised_variance_5m"] / columns["bar_realised_variance_7d"] * har.WEEK_BARS)
+    log_factor = profile_of(panel, FOLD, bar)
+    assert np.exp(log_factor).mean() == pytest.approx(1)
+    by_hour = log_factor.reshape(7, 24).mean(0)
     # The simulated season is 0.6 sin(2 pi t): greatest at 6 h, least at 18 h, seen through noise with memory.
     assert by_hour[6] - by_hour[18] == pytest.approx(1.2, abs=0.4)
 
 
 def test_the_profile_ahead_is_the_mean_of_the_hours_that_come():
-    factor = np.log(1 + np.arange(168) / 168)
-    profile = Profile(factor)
-    time = np.array([START_NS + 30 * 60 * 10**9])
-    hours = hour_of_week(np.array([START_NS, START_NS + 3600 * 10**9]))
+    factor = 1 + np.arange(168) / 168
     # 00:30 for an hour: half of the first hour, half of the second.
-    assert profile.ahead(time, "1h") == pytest.approx(np.log(np.exp(profile.log_factor[hours]).mean()))
-    assert profile.of_bar(np.array([START_NS + 3600 * 10**9])) == pytest.approx(profile.log_factor[hours[0]])
+    end = np.array([START_NS + 90 * 60 * 10**9])
+    hours = hour_of_week(np.array([START_NS, START_NS + 3600 * 10**9]))
+    assert log_mean_factor(np.log(factor), end, HORIZON_NS["1h"]) == pytest.approx(np.log(factor[hours].mean()))
+    # The last bar of an hour, and a week, whose mean factor does not depend on where it ends.
+    bar = np.array([START_NS + 3600 * 10**9])
+    assert log_mean_factor(np.log(factor), bar, 300 * 10**9) == pytest.approx(np.log(factor[hours[0]]))
+    assert log_mean_factor(np.log(factor), end, 7 * DAY_NS) == pytest.approx(np.log(factor.mean()))
 
 
 def test_what_each_log_har_adds_is_worth_it_on_a_market_that_has_it(panel):
@@ -90,12 +95,14 @@ def test_what_each_log_har_adds_is_worth_it_on_a_market_that_has_it(panel):
 
 
 def test_a_day_without_bars_does_not_silence_the_reference_for_a_week():
-    panel = simulated_panel(days=58, instruments=2, seed=5)
-    columns = {name: values.copy() for name, values in panel.columns.items()}
-    columns["bar_realised_variance_5m"][40 * 288 : 41 * 288] = np.nan
-    names = [panel.instruments[index] for index in panel.instrument]
-    gap = type(panel)(names, panel.row_time_ns, columns)
-    level = har.reference_level(gap, FOLD, "1h")
-    assert np.isnan(level[40 * 288 : 41 * 288]).all()
-    later = gap.origins("1h")[42 * 288 : 43 * 288]
+    _, series = simulated_columns(days=58, instruments=2, seed=5)
+    times = START_NS + DAY_NS // 288 * np.arange(1, 58 * 288 + 1)
+    gap = slice(40 * 288, 41 * 288)
+    for returns, ranges, _ in series.values():
+        returns[gap] *= 0.01  # the close is carried on ...
+        ranges[gap] = np.nan  # ... and no bar has a range
+    panel = panel_of_series(times, series)
+    level = har.reference_level(panel, FOLD, "1h")
+    assert np.isnan(level[gap]).all()
+    later = panel.origins("1h")[42 * 288 : 43 * 288]
     assert np.isfinite(level[42 * 288 : 43 * 288][later]).all()

@@ -60,9 +60,9 @@ def test_no_forecast_changes_with_what_comes_after_it(expert):
 
 def test_a_profile_fitted_late_would_be_seen(monkeypatch):
     def late(panel, fold, log_relative):
-        return seasons.fit_profile(panel, fold._replace(train_until_ns=FOLDS.until_ns), log_relative)
+        return seasons.profile_of(panel, fold._replace(train_until_ns=FOLDS.until_ns), log_relative)
 
-    monkeypatch.setattr(har, "fit_profile", late)
+    monkeypatch.setattr(har, "profile_of", late)
     with pytest.raises(AssertionError):
         test_no_forecast_changes_with_what_comes_after_it(Corrected("late", har.reference_level))
 

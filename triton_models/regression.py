@@ -3,17 +3,22 @@
 import numpy as np
 
 from triton_models.evaluation.definitions import CLIP_RATIO
-from triton_models.har import Floats
+from triton_models.seasons import Floats
 
 _CHUNK = 32_768
 _STEPS = 50
 _TOLERANCE = 1e-12
+_RANK = 1e-10
+"""Directions that the rows tell so much less of than of others get no coefficient: columns that are all zero do not."""
 
 
 def least_squares(design: Floats, target: Floats, weights: Floats) -> Floats:
-    """Return the coefficients (P,) that minimise sum w (y - X b)^2; X (N, P), y and w (N,)."""
+    """Return the coefficients (P,) that minimise sum w (y - X b)^2; X (N, P), y and w (N,).
+
+    The smallest of them where the rows leave some open.
+    """
     factor, projected = _factor(design, target, np.sqrt(weights))
-    return np.asarray(np.linalg.solve(factor, projected))
+    return np.asarray(_inverse(factor) @ projected)
 
 
 def gamma(design: Floats, variance: Floats, weights: Floats, start: Floats, clip: float = CLIP_RATIO) -> Floats:
@@ -23,15 +28,23 @@ def gamma(design: Floats, variance: Floats, weights: Floats, start: Floats, clip
     change. The score of a row is clipped: its target counts as at most `clip` times its forecast.
     """
     factor, _ = _factor(design, variance, np.sqrt(weights))
+    inverse = _inverse(factor)
     found = start
     for _ in range(_STEPS):
         ratio = np.minimum(variance * np.exp(-(design @ found)), clip)
         score = design.T @ (weights * (ratio - 1))
-        step = np.linalg.solve(factor, np.linalg.solve(factor.T, score))
+        step = inverse @ (inverse.T @ score)
         found = found + step
         if np.abs(step).max() < _TOLERANCE:
             break
     return found
+
+
+def _inverse(factor: Floats) -> Floats:
+    """Return the pseudo-inverse of R (P, P), its columns scaled to one length before."""
+    length = np.sqrt(np.square(factor).sum(0))
+    scale = np.where(length > 0, length, 1.0)
+    return np.asarray(np.linalg.pinv(factor / scale, rcond=_RANK) / scale[:, None])
 
 
 def _factor(design: Floats, target: Floats, root: Floats) -> tuple[Floats, Floats]:
