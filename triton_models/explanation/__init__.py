@@ -1,0 +1,1 @@
+"""Which modalities a forecast is made of: exact Shapley values and what is compared with them."""
