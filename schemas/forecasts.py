@@ -6,11 +6,11 @@ Means and quantiles are of realised variance over the horizon; volatility is ann
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
-from msgspec import Meta
 
+from schemas.calibration import Calibration, CalibrationShift, Share
 from schemas.errors import DecodeError
 from schemas.rules import SECOND_NS
 
@@ -18,7 +18,6 @@ _Record = TypeVar("_Record", bound=msgspec.Struct)
 
 Quantiles = dict[str, float]
 """Quantile level ("0.05") to realised variance."""
-Share = Annotated[float, Meta(ge=0, le=1)]
 Status = Literal["model", "fallback", "unavailable"]
 
 
@@ -39,20 +38,19 @@ class ModelName(msgspec.Struct, frozen=True, kw_only=True):
     hash: str
 
 
-class CalibrationShift(msgspec.Struct, frozen=True, kw_only=True):
-    """What calibration added to the log of the lowest and highest quantile; rank of the width."""
-
-    shift: tuple[float, float] = (0.0, 0.0)
-    rank: Share = 0.5
-
-
 class ExpertForecast(msgspec.Struct, frozen=True, kw_only=True):
-    """One expert's own forecast and its weight in the combination."""
+    """One expert's own forecast, by horizon, and its weight in the combination.
+
+    `weights`: by horizon the weight of its log mean in that of the combination, and of its log quantiles;
+    `weight`: the first of both, averaged over horizons. An expert without a forecast of a horizon has weight 0
+    there, and so has one that is only watched, whose name holds "@".
+    """
 
     weight: float
     hash: str
     means: dict[str, float] = {}
     quantiles: dict[str, Quantiles] = {}
+    weights: dict[str, tuple[float, float]] = {}
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +127,10 @@ class HorizonScore(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ForecastScore(msgspec.Struct, frozen=True, kw_only=True):
-    """One horizon of one forecast against what then happened, for it and for every expert."""
+    """One horizon of one forecast against what then happened, for it and for every expert.
+
+    `regime`: state of the market for which the forecast was calibrated, -1 where none was known.
+    """
 
     id: str
     forecast_id: str
@@ -139,22 +140,7 @@ class ForecastScore(msgspec.Struct, frozen=True, kw_only=True):
     status: Status
     realised_variance: float
     scores: dict[str, HorizonScore]
-
-
-class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """Calibration state of one instrument and horizon, as of `as_of_ns`.
-
-    `shift` is added to the log of the lowest and highest quantile; `coverage_ratio` is that of the
-    90 % band so far over `count` scored forecasts; `weights` those of the experts.
-    """
-
-    instrument_id: str
-    horizon: str
-    as_of_ns: int
-    shift: tuple[float, float]
-    coverage_ratio: Share
-    count: int
-    weights: dict[str, float] = {}
+    regime: int = -1
 
 
 class LateEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,6 +207,47 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     columns: list[str] = []
 
 
+class SkillTest(msgspec.Struct, frozen=True, kw_only=True):
+    """A challenger's loss less the active version's, at one horizon: below 0 the challenger is better.
+
+    `difference` is the mean over origins, `statistic` that mean over its standard error, `p_better`
+    and `p_worse` the one-sided p-values. A horizon of fewer than `needed` origins is not tested.
+    """
+
+    horizon: str
+    loss: Literal["qlike", "pinball"]
+    origins: int
+    needed: int
+    difference: float | None = None
+    statistic: float | None = None
+    p_better: Share | None = None
+    p_worse: Share | None = None
+
+
+class ModelDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """What was decided of a version of a profile's networks; it holds for origins from `border_ns` on.
+
+    shadow: `version` is asked and scored beside the active one; withdraw: no longer. promote:
+    `version` makes the forecasts instead of `before`; refuse: it was asked for, and is not promoted.
+    rollback: the version before the active one makes them again. `hashes`: those of the bundles of
+    `version`, by model. `tests` is what a promotion was decided by, `test` its name; better is a
+    p-value below `better_level`, worse one below `worse_level`.
+    """
+
+    kind: Literal["shadow", "promote", "refuse", "rollback", "withdraw"]
+    profile: str
+    version: str
+    before: str
+    border_ns: int
+    hashes: dict[str, str]
+    reason: str
+    forced: bool = False
+    test: str = ""
+    better_level: Share = 0.0
+    worse_level: Share = 0.0
+    tests: list[SkillTest] = []
+
+
 JSON_RECORDS: dict[str, type[msgspec.Struct]] = {
     "forecast": Forecast,
     "attention": Attention,
@@ -228,6 +255,7 @@ JSON_RECORDS: dict[str, type[msgspec.Struct]] = {
     "calibration": Calibration,
     "late-event": LateEvent,
     "announcement": Announcement,
+    "model-decision": ModelDecision,
     "part": MarketPart,
     "parity": Parity,
 }

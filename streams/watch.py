@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 from confluent_kafka import Consumer, TopicPartition
 
-from schemas.forecasts import Attention, Calibration, Forecast, ForecastScore, LateEvent
+from schemas.calibration import Calibration
+from schemas.forecasts import Attention, Forecast, ForecastScore, LateEvent
 from schemas.rows import decode_rows
 from schemas.topics import (
     ATTENTION,

@@ -18,6 +18,7 @@ import safetensors.numpy
 from schemas.errors import DecodeError
 from schemas.tensors import HORIZONS, QUANTILES
 from triton_models.har import SEASONS, Har, LogForecast, Times, forecast
+from triton_models.online.regimes import Watched
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
 
@@ -70,6 +71,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     scaling: tuple[Scaling, ...]
     size: Size
     har: Har
+    regimes: Watched | None = None
+    """What tells calm from wild for the calibration of the forecasts."""
     manifest: dict[str, object] = {}
     """How it was trained: data hashes, seeds, code version, metrics."""
 
@@ -156,7 +159,10 @@ def _bytes(path: Path) -> bytes:
 
 def _hash(spec: Spec, weights: bytes) -> str:
     """Return the hash over both files, whatever the first one's layout."""
-    text = msgspec.json.encode(spec, order="sorted")
+    document = msgspec.to_builtins(spec)
+    if spec.regimes is None:
+        del document["regimes"]  # As it was before there were any.
+    text = msgspec.json.encode(document, order="sorted")
     return hashlib.sha256(hashlib.sha256(text).digest() + hashlib.sha256(weights).digest()).hexdigest()
 
 

@@ -1,22 +1,20 @@
-"""Experts to one forecast, in quantile space; calibration and uncertainty on top. Arrays in, arrays out.
+"""Experts to one forecast, in logs of levels: mixed by trust, then shifted. Arrays in, arrays out.
 
-N instruments, H horizons, Q quantiles, K experts.
+The arithmetic is that of `triton_models.online`, which evaluation runs too. N instruments, H horizons,
+Q quantiles, K experts.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from schemas.tensors import QUANTILES
+from triton_models.online.conformal import shifted
+from triton_models.online.experts import known, mix, weigh
 
 Floats = npt.NDArray[np.float64]
-
-LEVELS = np.array(QUANTILES)
-MEDIAN = 0.5
-_REACH = np.abs(LEVELS - MEDIAN) / (MEDIAN - LEVELS[0])
-"""Share of a shift that each quantile gets: all at the outermost, none at the median."""
-_LOW = LEVELS < MEDIAN
+Flags = npt.NDArray[np.bool_]
 
 
 class Levels(NamedTuple):
@@ -25,62 +23,36 @@ class Levels(NamedTuple):
     mean: Floats
     quantiles: Floats
 
-    def usable(self) -> npt.NDArray[np.bool_]:
-        """Return (N,) where every number is finite and positive."""
+    def known(self) -> Flags:
+        """Return (N, H) where every number is finite and positive."""
         numbers = np.concatenate([self.mean[..., None], self.quantiles], axis=-1)  # (N, H, 1 + Q)
-        return np.asarray((np.isfinite(numbers) & (numbers > 0)).all((-1, -2)))
+        return np.asarray((np.isfinite(numbers) & (numbers > 0)).all(-1))
+
+    def usable(self) -> Flags:
+        """Return (N,) where all horizons are known."""
+        return np.asarray(self.known().all(-1))
+
+    def where(self, keep: Flags) -> "Levels":
+        """Return these levels where `keep` (N, H) or (N, 1), NaN elsewhere."""
+        return Levels(np.where(keep, self.mean, np.nan), np.where(keep[..., None], self.quantiles, np.nan))
 
 
-def combine(experts: list[Levels], weights: Floats) -> Levels:
-    """Average experts with weights (K, N): means as they are, quantiles in logs.
+class Combined(NamedTuple):
+    """A combination, and the weights that made it."""
 
-    Averages of sorted quantiles are sorted. The sums go expert by expert, so that a row's bits do
-    not depend on the rows beside it.
+    levels: Levels
+    weights: Floats
+    """(N, H, 2, K), for means and for quantiles: each sums to 1, 0 for an expert without a forecast."""
+
+
+def combine(experts: Sequence[Levels], trust: Floats, shifts: Floats) -> Combined:
+    """Mix experts by their trust (N, H, 2, K) and add calibration's shifts (N, H, Q) to the log quantiles.
+
+    An expert is left out of a horizon that it does not know; where none knows it, the result is NaN.
     """
-    mean = np.zeros_like(experts[0].mean)
-    logs = np.zeros_like(experts[0].quantiles)
-    for expert, weight in zip(experts, weights, strict=True):
-        mean += weight[:, None] * expert.mean
-        logs += weight[:, None, None] * np.log(expert.quantiles)
-    return Levels(mean, np.exp(logs))
-
-
-def calibrate(levels: Levels, shift: Floats) -> Levels:
-    """Move quantiles by `shift` (N, H, 2), what to add to the logs of the lowest and the highest.
-
-    Quantiles between move in proportion to their distance in probability from the median, which
-    stays; whatever the shift, they are sorted.
-    """
-    moves = np.where(_LOW, shift[..., :1], shift[..., 1:]) * _REACH
-    quantiles = np.sort(np.exp(np.log(levels.quantiles) + moves), axis=-1)
-    return Levels(levels.mean, quantiles)
-
-
-def relative_widths(levels: Levels) -> npt.NDArray[np.float32]:
-    """Return (N, H): the outer band's width over the median."""
-    q = levels.quantiles
-    return ((q[..., -1] - q[..., 0]) / q[..., len(LEVELS) // 2]).astype(np.float32)
-
-
-class WidthHistory:
-    """The last widths of one instrument, one for each horizon (H, N), in a ring."""
-
-    def __init__(self, horizons: int, room: int) -> None:
-        self.widths = np.full((horizons, room), np.nan, np.float32)
-        self.count = 0
-        self.last_ns = -1
-
-    def rank(self, widths: npt.NDArray[np.float32]) -> Floats:
-        """Return (H,) the share of past widths below these, ties counted half; 0.5 without a past."""
-        past = self.widths[:, : min(self.count, self.widths.shape[1])]
-        if not past.shape[1]:
-            return np.full(len(widths), 0.5)
-        now = widths[:, None]
-        ranks: Floats = (past < now).mean(-1) + 0.5 * (past == now).mean(-1)
-        return ranks
-
-    def add(self, widths: npt.NDArray[np.float32], time_ns: int) -> None:
-        """Take in the widths of a forecast."""
-        self.widths[:, self.count % self.widths.shape[1]] = widths
-        self.count += 1
-        self.last_ns = time_ns
+    sure = [one.where(one.known()) for one in experts]
+    means = np.log(np.stack([one.mean for one in sure], axis=-1))  # (N, H, K)
+    quantiles = np.log(np.stack([one.quantiles for one in sure], axis=-2))  # (N, H, K, Q)
+    weights = weigh(trust, known(means, quantiles))
+    mean, mixed = mix(weights, means, quantiles)
+    return Combined(Levels(np.exp(mean), np.exp(shifted(mixed, shifts).quantiles)), weights)

@@ -6,23 +6,24 @@ the networks and log-HAR together, from log-HAR alone, or one that says that not
 """
 
 from collections import Counter, deque
-from collections.abc import Mapping
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from schemas.calibration import Calibration, is_watched_only
 from schemas.errors import StateError
-from schemas.forecasts import Calibration, Forecast, Status
+from schemas.forecasts import Forecast, Status
 from schemas.rows import decode_rows, quality_names
 from schemas.rules import MINUTE_NS
-from schemas.tensors import MINIMUM_BATCH
 from streams.infer.attention import Summaries
-from streams.infer.combine import Levels, WidthHistory, calibrate, combine, relative_widths
+from streams.infer.batch import Answers, Batch, Job, batch_of, experts_of
+from streams.infer.calibrations import Calibrations
+from streams.infer.combine import Levels, combine
 from streams.infer.models import Models
 from streams.infer.records import Made, Origin, attention_record, forecast_record, forecast_records
-from streams.infer.window import Tensors, Window
+from streams.infer.widths import WidthHistory, relative_widths
+from streams.infer.window import Window
 from streams.stage import Record
 
 BATCH_ROWS = 256
@@ -32,52 +33,6 @@ WIDTH_EVERY_NS = 2 * MINUTE_NS
 """The uncertainty's trailing history: one width every 2 minutes, a day of them (bars: 60 hours)."""
 FORGET_NS = 7 * 24 * 60 * MINUTE_NS
 """An instrument without forecasts for so long loses its history of widths."""
-
-Answers = Mapping[str, Mapping[str, npt.NDArray[np.float32]]]
-"""Expert to its outputs by name, each with a row for every row of the request."""
-
-
-class Job(NamedTuple):
-    """What one row message, or a part of a large one, asks for."""
-
-    origin: Origin
-    offset: int
-    tensors: Tensors
-    quality: tuple[int, ...]
-
-    @property
-    def instruments(self) -> tuple[str, ...]:
-        """The instruments to forecast."""
-        return self.origin.instruments
-
-
-class Batch(NamedTuple):
-    """One request to each network.
-
-    `arrays`: inputs, padded to at least 16 rows with copies of the first; `rows` (N,): the place in
-    the request of each instrument of all jobs, -1 where log-HAR knows nothing and so no network is
-    asked; `base`: log-HAR's forecast of all N.
-    """
-
-    jobs: list[Job]
-    arrays: dict[str, npt.NDArray[np.float32] | npt.NDArray[np.int64]]
-    rows: npt.NDArray[np.int64]
-    base: Levels
-
-    @property
-    def asked(self) -> int:
-        """How many rows are asked for, padding excluded."""
-        return int((self.rows >= 0).sum())
-
-    @property
-    def padded(self) -> int:
-        """How many rows the request carries."""
-        return len(self.arrays["features"])
-
-    @property
-    def intervals(self) -> int:
-        """How many row messages it catches up."""
-        return len({job.offset for job in self.jobs})
 
 
 class _Widths(msgspec.Struct, frozen=True, array_like=True):
@@ -114,7 +69,7 @@ class Forecaster:
         self._emitted_ns = -1
         self._emitted: set[str] = set()
         self._widths: dict[str, WidthHistory] = {}
-        self._calibrations: dict[tuple[str, str], Calibration] = {}
+        self._calibrations = Calibrations(models.horizons)
 
     # What is read.
 
@@ -129,11 +84,8 @@ class Forecaster:
         return True
 
     def take_calibration(self, calibration: Calibration) -> None:
-        """Take in a calibration state; the latest of each instrument and horizon is applied."""
-        key = calibration.instrument_id, calibration.horizon
-        known = self._calibrations.get(key)
-        if known is None or known.as_of_ns <= calibration.as_of_ns:
-            self._calibrations[key] = calibration
+        """Take in a calibration state; the latest of each instrument and horizon is applied. Raises DecodeError."""
+        self._calibrations.take(calibration)
 
     def take_row(self, offset: int, value: bytes) -> None:
         """Queue the forecasts of a row message; raises DecodeError. A repeated row asks for nothing."""
@@ -185,31 +137,14 @@ class Forecaster:
             if jobs and (rows > BATCH_ROWS or (until_ns is not None and job.origin.time_ns >= until_ns)):
                 break
             jobs.append(job)
-        return self._batch(jobs) if jobs else None
-
-    def _batch(self, jobs: list[Job]) -> Batch:
-        features, mask, age = (np.concatenate([job.tensors[part] for job in jobs]) for part in range(3))
-        times = np.array([job.origin.time_ns for job in jobs for _ in job.instruments], np.int64)
-        base = Levels(*self.models.base(features, mask, times))
-        asked = np.flatnonzero(base.usable())
-        rows = np.full(len(times), -1, np.int64)
-        rows[asked] = np.arange(len(asked))
-        padding = max(0, MINIMUM_BATCH - len(asked)) if len(asked) else 0
-        sent = np.concatenate([asked, np.repeat(asked[:1], padding)])
-        arrays = {
-            "features": features[sent],
-            "mask": mask[sent],
-            "age": age[sent],
-            "origin_time_ns": times[sent, None],
-        }
-        return Batch(jobs, arrays, rows, base)
+        return batch_of(self.models, jobs) if jobs else None
 
     def explain(self, batch: Batch, answers: Answers) -> list[Record]:
         """Return the attention behind the forecasts that `settle` will make; changes nothing."""
         attention = self._summaries(answers)
         if attention is None:
             return []
-        _, usable = self._experts(batch, answers)
+        usable = experts_of(self.models, batch, answers).usable
         asked = [(job.origin, name) for job in batch.jobs for name in job.instruments]
         return [
             attention_record(self.models, origin, name, attention[row])
@@ -232,53 +167,26 @@ class Forecaster:
 
     def _made(self, batch: Batch, answers: Answers, reason: str) -> Made:
         """Combine, calibrate and rank all rows of a batch at once."""
-        experts, usable = self._experts(batch, answers)
-        names = tuple(experts)
-        instruments = [name for job in batch.jobs for name in job.instruments]
-        weights = np.array([self._weights(name, names) for name in instruments]).T  # (K, N)
-        alone = np.zeros_like(weights)
-        alone[0] = 1.0
-        weights = np.where(usable, weights, alone)
-        shift = np.array([self._shifts(name) for name in instruments])  # (N, H, 2)
-        # Rows without an answer, or not even log-HAR, still pass through the arithmetic, as ones.
-        safe = [Levels(*(np.where(_over(keep, part), part, 1.0) for part in one)) for keep, one in experts.values()]
-        levels = calibrate(combine(safe, weights), shift)
+        experts, usable = experts_of(self.models, batch, answers)
+        mixed = tuple(name for name in experts if not is_watched_only(name))
+        told = self._calibrations.told(tuple(batch.instruments), mixed)
+        # Without all the networks log-HAR stands alone.
+        alone = np.asarray(usable)[:, None]
+        members = [experts[name] if name == "har" else experts[name].where(alone) for name in mixed]
+        levels, weights = combine(members, told.trust, told.shifts)
+        of = {
+            name: weights[..., mixed.index(name)] if name in mixed else np.zeros(weights.shape[:-1]) for name in experts
+        }
         return Made(
             levels=levels,
-            shift=shift,
+            shifts=told.shifts,
+            regime=told.regime,
             widths=relative_widths(levels),
-            experts={name: one for name, (_, one) in experts.items()},
-            weights=weights,
+            experts=experts,
+            weights=of,
             status=[_status(row, good) for row, good in zip(batch.rows.tolist(), usable.tolist(), strict=True)],
             reason=reason or "the answer is not finite",
         )
-
-    def _experts(
-        self, batch: Batch, answers: Answers
-    ) -> tuple[dict[str, tuple[npt.NDArray[np.bool_], Levels]], npt.NDArray[np.bool_]]:
-        """Return experts' levels with the rows where they are usable, and where all of them are."""
-        asked = batch.rows >= 0
-        experts = {"har": (asked, batch.base)}
-        usable = asked & bool(answers)
-        for name, outputs in answers.items():
-            levels = Levels(_spread(outputs["mean"], batch.rows), np.sort(_spread(outputs["quantiles"], batch.rows)))
-            good = asked & levels.usable() & _finite(outputs, batch.rows)
-            experts[name] = good, levels
-            usable &= good
-        return experts, usable
-
-    def _weights(self, instrument: str, experts: tuple[str, ...]) -> list[float]:
-        """Return the weights that calibration gives the experts, averaged over horizons; equal before."""
-        known = (self._calibrations.get((instrument, horizon)) for horizon in self.models.horizons)
-        told = [calibration.weights for calibration in known if calibration]
-        complete = [weights for weights in told if set(experts) <= weights.keys()]
-        means = [sum(weights[name] for weights in complete) for name in experts]
-        total = sum(means)
-        return [mean / total for mean in means] if total > 0 else [1 / len(experts)] * len(experts)
-
-    def _shifts(self, instrument: str) -> list[tuple[float, float]]:
-        known = (self._calibrations.get((instrument, horizon)) for horizon in self.models.horizons)
-        return [calibration.shift if calibration else (0.0, 0.0) for calibration in known]
 
     def _summaries(self, answers: Answers) -> Summaries | None:
         for network in self.models.networks:
@@ -358,30 +266,10 @@ class Forecaster:
             history.count, history.last_ns = one.count, one.last_ns
 
 
-def _over(rows: npt.NDArray[np.bool_], like: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """Return `rows` (N,) with axes of length 1 behind, to be broadcast over `like`."""
-    return np.asarray(rows).reshape(-1, *(1,) * (like.ndim - 1))
-
-
 def _status(row: int, good: bool) -> Status:
     if row < 0:
         return "unavailable"
     return "model" if good else "fallback"
-
-
-def _spread(output: npt.NDArray[np.float32], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Return an output in the order of all instruments, NaN where none was asked for."""
-    spread = np.full((len(rows), *output.shape[1:]), np.nan)
-    spread[rows >= 0] = output[rows[rows >= 0]]
-    return spread
-
-
-def _finite(outputs: Mapping[str, npt.NDArray[np.float32]], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    finite = np.ones(len(rows), bool)
-    for output in outputs.values():
-        whole = np.asarray(np.isfinite(output).reshape(len(output), -1).all(-1))
-        finite[rows >= 0] &= whole[rows[rows >= 0]]
-    return finite
 
 
 __all__ = ["BATCH_ROWS", "Answers", "Batch", "Forecaster"]

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from schemas.calibration import CalibrationShift
 from schemas.forecasts import (
     Attention,
-    CalibrationShift,
     ExpertForecast,
     Forecast,
     HorizonForecast,
@@ -21,7 +21,7 @@ from schemas.forecasts import (
 from schemas.tensors import HORIZON_NS, QUANTILES, YEAR_NS
 from schemas.topics import ATTENTION, FEATURE_ROW, FORECAST, FORECAST_LATEST
 from streams.infer.attention import Summary
-from streams.infer.combine import Levels
+from streams.infer.combine import Floats, Levels
 from streams.infer.models import Models
 from streams.stage import Record
 
@@ -40,16 +40,19 @@ class Origin(NamedTuple):
 
 
 class Made(NamedTuple):
-    """The numbers of a batch of N instruments, K experts, H horizons."""
+    """The numbers of a batch of N instruments, K experts, H horizons, Q quantiles."""
 
     levels: Levels
-    shift: npt.NDArray[np.float64]
-    """(N, H, 2)"""
+    shifts: Floats
+    """(N, H, Q)"""
+    regime: npt.NDArray[np.int64]
+    """(N,)"""
     widths: npt.NDArray[np.float32]
     """(N, H)"""
     experts: dict[str, Levels]
-    weights: npt.NDArray[np.float64]
-    """(K, N)"""
+    """NaN where one knows nothing."""
+    weights: dict[str, Floats]
+    """(N, H, 2) of each expert, for means and for quantiles."""
     status: list[Status]
     reason: str
 
@@ -105,28 +108,35 @@ def _horizons(models: Models, made: Made, place: int, ranks: npt.NDArray[np.floa
 
 def _calibration(models: Models, made: Made, place: int, ranks: npt.NDArray[np.float64]) -> dict[str, CalibrationShift]:
     return {
-        horizon: CalibrationShift(
-            shift=(float(made.shift[place, index, 0]), float(made.shift[place, index, 1])), rank=float(ranks[index])
-        )
+        horizon: _shift(made.shifts[place, index].tolist(), int(made.regime[place]), float(ranks[index]))
         for index, horizon in enumerate(models.horizons)
     }
 
 
+def _shift(shifts: list[float], regime: int, rank: float) -> CalibrationShift:
+    return CalibrationShift(shift=(shifts[0], shifts[-1]), rank=rank, shifts=tuple(shifts), regime=regime)
+
+
 def _experts(models: Models, made: Made, place: int) -> dict[str, ExpertForecast]:
-    """Return the experts that took part: log-HAR alone in a fallback."""
-    hashes = {"har": models.har_hash} | {network.expert: network.hash for network in models.networks}
+    """Return the experts that took part, and those that are watched: log-HAR alone in a fallback."""
+    hashes = {network.expert: network.hash for network in models.networks}
     names = list(made.experts) if made.status[place] == "model" else ["har"]
-    return {
-        name: ExpertForecast(
-            weight=float(made.weights[list(made.experts).index(name), place]),
-            hash=hashes[name],
-            means=dict(zip(models.horizons, made.experts[name].mean[place].tolist(), strict=True)),
-            quantiles={
-                horizon: _quantiles(made.experts[name], place, index) for index, horizon in enumerate(models.horizons)
-            },
-        )
-        for name in names
-    }
+    return {name: _expert(models, made, place, name, hashes.get(name, models.har_hash)) for name in names}
+
+
+def _expert(models: Models, made: Made, place: int, name: str, digest: str) -> ExpertForecast:
+    levels, weights = made.experts[name], made.weights[name][place]  # (H, 2)
+    known = [(index, models.horizons[index]) for index in np.flatnonzero(levels.known()[place]).tolist()]
+    return ExpertForecast(
+        weight=float(weights[:, 0].sum() / len(weights)),
+        hash=digest,
+        means={horizon: float(levels.mean[place, index]) for index, horizon in known},
+        quantiles={horizon: _quantiles(levels, place, index) for index, horizon in known},
+        weights={
+            horizon: (mean, quantiles)
+            for horizon, (mean, quantiles) in zip(models.horizons, weights.tolist(), strict=True)
+        },
+    )
 
 
 def _quantiles(levels: Levels, place: int, horizon: int) -> Quantiles:

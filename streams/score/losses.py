@@ -18,6 +18,8 @@ from schemas.forecasts import HorizonScore
 from schemas.tensors import HORIZON_NS
 from triton_models.har import FLOOR_PER_NS
 
+COMBINED = "combined"
+"""The name of the combination among the experts of a score."""
 BANDS = {"0.5": ("0.25", "0.75"), "0.8": ("0.1", "0.9"), "0.9": ("0.05", "0.95")}
 """Central bands: name to the quantiles that bound them."""
 

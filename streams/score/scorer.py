@@ -10,51 +10,41 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
 from schemas.errors import StateError
-from schemas.forecasts import (
-    Calibration,
-    Forecast,
-    ForecastScore,
-    HorizonScore,
-    Status,
-    cloud_event_headers,
-    encode_json,
-)
+from schemas.forecasts import Forecast
 from schemas.rows import Rows, decode_rows
 from schemas.rules import HOUR_NS, MINUTE_NS, SECOND_NS
 from schemas.tensors import HORIZON_NS
-from schemas.topics import CALIBRATION, FEATURE_ROW, FORECAST, FORECAST_SCORE
-from streams.score.losses import Claim, floor, score
-from streams.score.tracker import Tracker
+from schemas.topics import FEATURE_ROW, FORECAST
+from streams.score.cells import Cell, CellState, Pace, Waiting
+from streams.score.losses import COMBINED, floor, score
+from streams.score.records import calibration_record, score_record, waiting_for
 from streams.stage import Record
+from triton_models.online.regimes import UNKNOWN, Filter, Seen, Watched
 
 SPARSE_NS = 5 * MINUTE_NS
 """Horizons of an hour and more are scored for origins on these borders only."""
 TELL_NS = 10 * SECOND_NS
 """A calibration state is written when an outcome's time is a multiple of this."""
-COMBINED = "combined"
 
 _Labels = dict[tuple[str, str], float]
 """Instrument and horizon to the realised variance that a row holds."""
 
 
-class Waiting(msgspec.Struct, frozen=True, array_like=True):
-    """One horizon of one forecast, waiting for its end."""
+class _Row(NamedTuple):
+    """What a row says of forecasts that end at it."""
 
-    instrument_id: str
-    horizon: str
-    origin_time_ns: int
-    status: Status
-    shift: tuple[float, float]
-    claims: dict[str, Claim]
-
-
-class _KeptRow(msgspec.Struct, frozen=True):
     offset: int
     labels: _Labels
+    regimes: Mapping[str, int]
+    """By instrument, as of this row."""
+    before: Seen | None
+    """What the filter of regimes held before this row: to be read again, it must not have been read."""
 
 
 class State(msgspec.Struct, frozen=True):
@@ -65,13 +55,16 @@ class State(msgspec.Struct, frozen=True):
     forecast_ns: int
     origins: dict[str, int]
     waiting: list[Waiting]
-    trackers: dict[str, dict[str, Tracker]]
+    cells: dict[str, dict[str, CellState]]
+    """By instrument and horizon."""
+    seen: Seen | None
 
 
 class Scorer:
     """State of one partition."""
 
-    def __init__(self, horizons: tuple[str, ...]) -> None:
+    def __init__(self, horizons: tuple[str, ...], row_interval_ns: int, watched: Watched | None = None) -> None:
+        """Score forecasts made at every row; without `watched` no regime is told from another."""
         self.horizons = horizons
         self.left_out: Counter[str] = Counter()
         """Horizons of forecasts that could not be scored, by reason; for the stage to count and clear."""
@@ -81,11 +74,13 @@ class Scorer:
         self._shortest_ns = min(HORIZON_NS[horizon] for horizon in horizons)
         self._row_ns = -1
         self._forecast_ns = -1
-        self._rows: dict[int, _KeptRow] = {}
+        self._rows: dict[int, _Row] = {}
         self._origins: dict[str, int] = {}
         self._waiting: dict[int, list[Waiting]] = {}
         self._due: list[int] = []
-        self._trackers: dict[str, dict[str, Tracker]] = {}
+        self._paces = {horizon: Pace.of(horizon, _step_ns(horizon, row_interval_ns)) for horizon in horizons}
+        self._cells: dict[str, dict[str, Cell]] = {}
+        self._filter = None if watched is None else Filter(watched)
 
     @property
     def kept(self) -> int:
@@ -103,19 +98,27 @@ class Scorer:
         rows = decode_rows(value)
         self.row_offset = offset + 1
         time_ns = rows.header.row_time_ns
-        labels = self._labels(rows)
+        row = self._read(rows, offset)
         if self._is_wanted(time_ns) and time_ns not in self._rows:
-            self._rows[time_ns] = _KeptRow(offset, labels)
+            self._rows[time_ns] = row
         if time_ns <= self._row_ns:
             return []
         self._row_ns = time_ns
         records: list[Record] = []
         while self._due and self._due[0] <= time_ns:
             due_ns = heapq.heappop(self._due)
-            found = labels if due_ns == time_ns else None
             for waiting in self._waiting.pop(due_ns):
-                records += self._settle(waiting, due_ns, found, rows.header.partition)
+                records += self._settle(waiting, row if due_ns == time_ns else None, rows.header.partition)
         return records
+
+    def _read(self, rows: Rows, offset: int) -> _Row:
+        """Return what a row says; the filter of regimes takes in every row once."""
+        if self._filter is None:
+            return _Row(offset, self._labels(rows), {}, None)
+        before = self._filter.seen
+        if rows.header.row_time_ns > self._row_ns:
+            self._filter.take(rows)
+        return _Row(offset, self._labels(rows), self._filter.regimes, before)
 
     def take_forecast(self, offset: int, forecast: Forecast, partition: int) -> list[Record]:
         """Take in a forecast and return what is decided of it already; the first of an id counts."""
@@ -132,7 +135,7 @@ class Scorer:
         records: list[Record] = []
         for horizon in forecast.horizons:
             if HORIZON_NS[horizon] < HOUR_NS or origin_ns % SPARSE_NS == 0:
-                records += self._take_horizon(_waiting(forecast, horizon), partition)
+                records += self._take_horizon(waiting_for(forecast, horizon), partition)
         return records
 
     def skip_row(self, offset: int) -> None:
@@ -144,10 +147,9 @@ class Scorer:
         self.forecast_offset = offset + 1
 
     def _take_horizon(self, waiting: Waiting, partition: int) -> list[Record]:
-        due_ns = waiting.origin_time_ns + HORIZON_NS[waiting.horizon]
+        due_ns = waiting.due_ns
         if due_ns <= self._row_ns:
-            row = self._rows.get(due_ns)
-            return self._settle(waiting, due_ns, row.labels if row else None, partition)
+            return self._settle(waiting, self._rows.get(due_ns), partition)
         if due_ns not in self._waiting:
             self._waiting[due_ns] = []
             heapq.heappush(self._due, due_ns)
@@ -169,38 +171,43 @@ class Scorer:
                 labels |= {(name, horizon): value for name, value in zip(rows.instruments, values, strict=True)}
         return labels
 
-    def _settle(self, waiting: Waiting, due_ns: int, labels: _Labels | None, partition: int) -> list[Record]:
-        variance = math.nan if labels is None else labels.get((waiting.instrument_id, waiting.horizon), math.nan)
-        if not math.isfinite(variance):
-            self.left_out["no-row" if labels is None else "masked"] += 1
+    def _settle(self, waiting: Waiting, row: _Row | None, partition: int) -> list[Record]:
+        name, horizon, due_ns = waiting.instrument_id, waiting.horizon, waiting.due_ns
+        variance = math.nan if row is None else row.labels.get((name, horizon), math.nan)
+        if row is None or not math.isfinite(variance):
+            self.left_out["no-row" if row is None else "masked"] += 1
             return []
-        scores = {name: score(claim, variance, waiting.horizon) for name, claim in waiting.claims.items()}
-        tracker = self._learn(waiting, variance, scores)
-        records = [_score_record(waiting, due_ns, variance, scores, partition)]
+        claims = {COMBINED: waiting.combined, **waiting.experts}
+        scores = {expert: score(claim, variance, horizon) for expert, claim in claims.items()}
+        cell = self._cell(name, horizon)
+        y = np.asarray(np.log(max(variance, floor(horizon))))
+        cell.learn(waiting, y, held=scores[COMBINED].coverage["0.9"])
+        records = [score_record(waiting, variance, scores, partition)]
         if due_ns % TELL_NS == 0:
-            calibration = tracker.record(waiting.instrument_id, waiting.horizon, due_ns)
-            records.append(_calibration_record(calibration, partition))
+            told = cell.record(name, horizon, due_ns, row.regimes.get(name, UNKNOWN))
+            records.append(calibration_record(told, partition))
         return records
 
-    def _learn(self, waiting: Waiting, variance: float, scores: Mapping[str, HorizonScore]) -> Tracker:
-        horizons = self._trackers.setdefault(waiting.instrument_id, {})
-        tracker = horizons.setdefault(waiting.horizon, Tracker())
-        least = floor(waiting.horizon)
-        quantiles = list(waiting.claims[COMBINED].quantiles.values())
-        low, high = (math.log(max(value, least)) for value in (quantiles[0], quantiles[-1]))
-        y = math.log(max(variance, least))
-        tracker.observe(y, low - waiting.shift[0], high - waiting.shift[1], covered=scores[COMBINED].coverage["0.9"])
-        if waiting.status == "model":
-            tracker.compare({name: one for name, one in scores.items() if name != COMBINED})
-        return tracker
+    def _cell(self, instrument: str, horizon: str) -> Cell:
+        cells = self._cells.setdefault(instrument, {})
+        if horizon not in cells:
+            cells[horizon] = Cell(self._paces[horizon])
+        return cells[horizon]
 
     def state(self) -> bytes:
         """Return what a checkpoint holds."""
         waiting = [one for due_ns in sorted(self._waiting) for one in self._waiting[due_ns]]
         # Rows that are kept are read again, and a forecast that ends at one waits for it: as of the
         # checkpoint they are not read yet. What they have decided already waits no more.
-        row_ns = next(iter(self._rows)) - 1 if self._rows else self._row_ns
-        state = State(self.resume, row_ns, self._forecast_ns, self._origins, waiting, self._trackers)
+        row_ns, seen = self._row_ns, self._filter.seen if self._filter else None
+        if self._rows:
+            first_ns, first = next(iter(self._rows.items()))
+            row_ns, seen = first_ns - 1, first.before
+        cells = {
+            name: {horizon: cell.state() for horizon, cell in horizons.items()}
+            for name, horizons in self._cells.items()
+        }
+        state = State(self.resume, row_ns, self._forecast_ns, self._origins, waiting, cells, seen)
         return msgspec.msgpack.encode(state)
 
     def restore(self, blob: bytes) -> Mapping[str, int]:
@@ -208,48 +215,22 @@ class Scorer:
         try:
             state = msgspec.msgpack.decode(blob, type=State)
         except msgspec.DecodeError as error:
-            raise StateError(f"score: unreadable checkpoint: {error}") from None
+            raise StateError(f"score: unreadable checkpoint: {error}; delete it, and learning begins anew") from None
         self._row_ns, self._forecast_ns = state.row_ns, state.forecast_ns
-        self._origins, self._trackers = state.origins, state.trackers
+        self._origins = state.origins
+        self._cells = {
+            name: {horizon: Cell(self._paces[horizon], cell) for horizon, cell in horizons.items()}
+            for name, horizons in state.cells.items()
+        }
+        if self._filter is not None:
+            self._filter = Filter(self._filter.watched, state.seen)
         for one in state.waiting:
-            self._waiting.setdefault(one.origin_time_ns + HORIZON_NS[one.horizon], []).append(one)
+            self._waiting.setdefault(one.due_ns, []).append(one)
         self._due = sorted(self._waiting)
         self.row_offset, self.forecast_offset = state.resume[FEATURE_ROW], state.resume[FORECAST]
         return state.resume
 
 
-def _waiting(forecast: Forecast, horizon: str) -> Waiting:
-    combined = forecast.horizons[horizon]
-    shift = forecast.calibration[horizon].shift if horizon in forecast.calibration else (0.0, 0.0)
-    claims = {COMBINED: Claim(combined.mean, combined.quantiles)}
-    for name, expert in forecast.experts.items():
-        if horizon in expert.means and horizon in expert.quantiles:
-            claims[name] = Claim(expert.means[horizon], expert.quantiles[horizon])
-    return Waiting(forecast.instrument_id, horizon, forecast.origin_time_ns, forecast.status, shift, claims)
-
-
-def _score_record(
-    waiting: Waiting, due_ns: int, variance: float, scores: dict[str, HorizonScore], partition: int
-) -> Record:
-    forecast_id = f"{waiting.instrument_id}@{waiting.origin_time_ns}"
-    record = ForecastScore(
-        id=f"{forecast_id}/{waiting.horizon}",
-        forecast_id=forecast_id,
-        instrument_id=waiting.instrument_id,
-        origin_time_ns=waiting.origin_time_ns,
-        horizon=waiting.horizon,
-        status=waiting.status,
-        realised_variance=variance,
-        scores=scores,
-    )
-    headers = cloud_event_headers("forecast-score", record.id, due_ns, waiting.instrument_id)
-    return Record(FORECAST_SCORE, waiting.instrument_id.encode(), encode_json(record), headers, partition)
-
-
-def _calibration_record(calibration: Calibration, partition: int) -> Record:
-    # Compaction keeps the last record of each key, so the key must name the horizon too.
-    key = f"{calibration.instrument_id}|{calibration.horizon}"
-    headers = cloud_event_headers(
-        "calibration", f"{key}@{calibration.as_of_ns}", calibration.as_of_ns, calibration.instrument_id
-    )
-    return Record(CALIBRATION, key.encode(), encode_json(calibration), headers, partition)
+def _step_ns(horizon: str, row_interval_ns: int) -> int:
+    """Return the time between the origins of a horizon that are scored."""
+    return row_interval_ns if HORIZON_NS[horizon] < HOUR_NS else max(row_interval_ns, SPARSE_NS)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from pathlib import Path
 
 from schemas.errors import DecodeError
 from schemas.forecasts import Forecast, ForecastScore, decode_json
@@ -9,8 +10,12 @@ from schemas.metrics import COVERAGE, DEAD_LETTERS, FORECASTS_NOT_SCORED, SCORE
 from schemas.tensors import HORIZONS
 from schemas.topics import FEATURE_ROW, FORECAST, FORECAST_SCORE
 from streams.dead_letters import dead_letter
-from streams.score.scorer import COMBINED, Scorer
+from streams.score.losses import COMBINED
+from streams.score.scorer import Scorer
+from streams.score.watched import watched_by
 from streams.stage import Checkpoint, Message, Outlet, Record
+from triton_models.export import REPOSITORY
+from triton_models.online.regimes import Watched
 
 MOST_KEPT = 4_000
 """Rows kept for forecasts that have not come; above, no more rows are read until infer catches up."""
@@ -23,20 +28,25 @@ class ScoreStage:
     name = "score"
     topics = (FEATURE_ROW, FORECAST)
 
-    def __init__(self) -> None:
+    def __init__(self, repository: Path = REPOSITORY) -> None:
+        self._repository = repository
+        self._watched: Watched | None = None
         self._scorers: dict[int, Scorer] = {}
         self._held: set[int] = set()
         self._sums: defaultdict[tuple[str, ...], float] = defaultdict(float)
         self._outlet: Outlet
 
     async def started(self, outlet: Outlet) -> None:
-        """Keep the outlet."""
+        """Read what tells regimes apart; without a bundle that says it, all are one. Raises StateError."""
         self._outlet = outlet
+        self._watched = watched_by(self._repository, outlet.settings.profile)
         outlet.metrics.tell_build(outlet.settings.rules.rules_id)
 
     async def assigned(self, partition: int, checkpoint: bytes | None) -> Mapping[str, int]:
         """Restore a partition from its checkpoint."""
-        scorer = self._scorers[partition] = Scorer(HORIZONS[self._outlet.settings.profile])
+        settings = self._outlet.settings
+        scorer = Scorer(HORIZONS[settings.profile], settings.rules.row_interval_ns, self._watched)
+        self._scorers[partition] = scorer
         self._held.discard(partition)
         return {} if checkpoint is None else scorer.restore(checkpoint)
 

@@ -114,8 +114,7 @@ class Calibrator:
 
     def predict(self, quantiles: Floats, regime: Indices) -> Calibrated:
         """Shift log quantiles (..., Q) in the regime (...); -1, not known, gets the shared part alone."""
-        tracked = quantiles + (self.shared + (self._own(regime) * self.regime).sum(-2))
-        return Calibrated(np.sort(tracked, axis=-1), tracked)
+        return shifted(quantiles, in_regime(self.shared, self.regime, regime))
 
     def learn(self, tracked: Floats, regime: Indices, y: Floats) -> None:
         """Take in the log outcome (...) of a forecast by its tracked quantiles (..., Q) and its regime (...).
@@ -125,14 +124,26 @@ class Calibrator:
         known = np.isfinite(y) & np.isfinite(tracked).all(-1)
         excess = ((y[..., None] < tracked) - LEVELS) * PACE
         excess = np.where(known[..., None], excess, 0.0)  # (..., Q)
-        own = self._own(regime) * excess[..., None, :]
+        own = _own(regime, self.regime) * excess[..., None, :]
         self.shared = np.clip(self.shared - self.rates.shared * excess, -LARGEST_SHIFT, LARGEST_SHIFT)
         self.regime = np.clip(self.regime - self.rates.regime * own, -LARGEST_SHIFT, LARGEST_SHIFT)
 
-    def _own(self, regime: Indices) -> Floats:
-        """Return (..., G, 1): 1 for the regime that it is. Sums over it have one term, so no order and no rounding."""
-        own = np.asarray(regime)[..., None] == np.arange(self.regime.shape[-2])
-        return np.asarray(own, np.float64)[..., None]
+
+def in_regime(shared: Floats, regimes: Floats, regime: Indices) -> Floats:
+    """Return the shifts (..., Q) of shared ones (..., Q) and those of regimes (..., G, Q) in one of them (...)."""
+    return np.asarray(shared + (_own(regime, regimes) * regimes).sum(-2))
+
+
+def shifted(quantiles: Floats, shifts: Floats) -> Calibrated:
+    """Return log quantiles (..., Q) moved by shifts (..., Q)."""
+    tracked = quantiles + shifts
+    return Calibrated(np.sort(tracked, axis=-1), tracked)
+
+
+def _own(regime: Indices, regimes: Floats) -> Floats:
+    """Return (..., G, 1): 1 for the regime that it is. Sums over it have one term, so no order and no rounding."""
+    own = np.asarray(regime)[..., None] == np.arange(regimes.shape[-2])
+    return np.asarray(own, np.float64)[..., None]
 
 
 def _state(shared: Floats, regime: Floats) -> Shifts:

@@ -33,6 +33,8 @@ HALF_LIFE_NS = 60 * DAY_NS
 """Age at which an outcome counts half."""
 STEEPEST = 3.0
 """Most that an outcome pulls the log of the mean up: 1 % of outcomes carry a third of QLIKE."""
+EQUAL = 0.1
+"""Part of the weights that all experts share equally, whatever happened: a forecast of several is the safer one."""
 _LEAST = 1e-12
 
 
@@ -43,8 +45,8 @@ class Learning(msgspec.Struct, frozen=True, kw_only=True):
     """Outcomes that share their time with one another: each counts for one part in so many."""
     half_life: float = 17_280.0
     """Outcomes after which one counts half."""
-    equal: float = 0.1
-    """Part of the weights that all experts share equally, whatever happened: a forecast of several is the safer one."""
+    equal: float = EQUAL
+    """Part of the weights that all experts share equally."""
 
     @classmethod
     def of(cls, horizon_ns: int, step_ns: int) -> "Learning":
@@ -113,14 +115,22 @@ class Experts:
         parts = zip(self.regret, self.square, self.largest, strict=True)
         return [Past(regret=_nested(r), square=_nested(s), largest=_nested(g)) for r, s, g in parts]
 
+    def trust(self) -> Floats:
+        """Return the logs (..., 2, K) of what `weigh` makes weights of."""
+        rates = _rates(self.square, self.largest)
+        # Who was never judged has gained and lost nothing, at the rate of the others: its own has no bound yet.
+        judged = self.square > 0
+        others = np.exp(_mean(np.log(rates), judged))
+        rates = np.where(judged | ~judged.any(-1, keepdims=True), rates, others)
+        return np.asarray(rates * self.regret + np.log(rates))
+
     def weights(self) -> Floats:
         """Return the weights (..., 2, K) if all experts forecast."""
         return self._weights(np.ones(self.regret.shape[:-2] + self.regret.shape[-1:], np.bool_))
 
     def predict(self, means: Floats, quantiles: Floats) -> Mixture:
         """Combine log means (..., K) and log quantiles (..., K, Q); an expert with a NaN is left out."""
-        known = np.asarray(np.isfinite(means) & np.isfinite(quantiles).all(-1))
-        weights = self._weights(known)
+        weights = self._weights(known(means, quantiles))
         mean, combined = mix(weights, means, quantiles)
         return Mixture(weights, mean, combined)
 
@@ -130,35 +140,43 @@ class Experts:
         Where `y` is NaN nothing is learned.
         """
         mean, combined = mix(weights, means, quantiles)
-        known = np.isfinite(means) & np.isfinite(quantiles).all(-1)
+        awake = known(means, quantiles)
         with np.errstate(over="ignore", invalid="ignore"):
             slope = np.maximum(1 - np.exp(y - mean), -STEEPEST)
             gain_mean = slope[..., None] * (mean[..., None] - means)
             slopes = (y[..., None] < combined) - LEVELS  # (..., Q)
             gain_quantiles = _mean_over_levels(slopes[..., None, :] * (combined[..., None, :] - quantiles))
         gains = np.stack([gain_mean, gain_quantiles], axis=-2)  # (..., 2, K)
-        gains = np.where(known[..., None, :] & np.isfinite(gains), gains, 0.0)
+        gains = np.where(awake[..., None, :] & np.isfinite(gains), gains, 0.0)
         keep, overlap = self.learning.keep, self.learning.overlap
         square = keep * self.square + gains**2 / overlap
         largest = np.maximum(keep * self.largest, np.abs(gains))
         # The rate that already knows this gain: the first outcomes of all would be punished without measure.
         regret = keep * self.regret + (gains - _rates(square, largest) * gains**2) / overlap
-        usable = np.expand_dims(np.isfinite(y) & known.any(-1), (-2, -1))
+        usable = np.expand_dims(np.isfinite(y) & awake.any(-1), (-2, -1))
         self.regret = np.where(usable, regret, self.regret)
         self.square = np.where(usable, square, self.square)
         self.largest = np.where(usable, largest, self.largest)
 
-    def _weights(self, known: npt.NDArray[np.bool_]) -> Floats:
-        """Return weights (..., 2, K) among the experts that are known (..., K), 0 everywhere where none is."""
-        rates = _rates(self.square, self.largest)
-        awake = np.broadcast_to(np.expand_dims(known, -2), rates.shape)
-        exponent = np.where(awake, rates * self.regret + np.log(rates), -np.inf)
-        top = exponent.max(-1, keepdims=True)
-        raw = np.where(awake, np.exp(exponent - np.where(np.isfinite(top), top, 0.0)), 0.0)
-        total = np.ascontiguousarray(raw).sum(-1, keepdims=True)
-        count = awake.sum(-1, keepdims=True)
-        equal = self.learning.equal * awake / np.maximum(count, 1)
-        return np.asarray((1 - self.learning.equal) * (raw / np.where(total > 0, total, 1.0)) + equal)
+    def _weights(self, awake: npt.NDArray[np.bool_]) -> Floats:
+        return weigh(self.trust(), awake, self.learning.equal)
+
+
+def known(means: Floats, quantiles: Floats) -> npt.NDArray[np.bool_]:
+    """Return (..., K): which experts have a forecast, by log means (..., K) and log quantiles (..., K, Q)."""
+    return np.asarray(np.isfinite(means) & np.isfinite(quantiles).all(-1))
+
+
+def weigh(trust: Floats, awake: npt.NDArray[np.bool_], equal: float = EQUAL) -> Floats:
+    """Return weights (..., 2, K) among the experts that forecast (..., K), 0 everywhere where none does."""
+    awake = np.broadcast_to(np.expand_dims(awake, -2), trust.shape)
+    exponent = np.where(awake, trust, -np.inf)
+    top = exponent.max(-1, keepdims=True, initial=-np.inf)
+    raw = np.where(awake, np.exp(exponent - np.where(np.isfinite(top), top, 0.0)), 0.0)
+    total = np.ascontiguousarray(raw).sum(-1, keepdims=True)
+    count = awake.sum(-1, keepdims=True)
+    share = equal * awake / np.maximum(count, 1)
+    return np.asarray((1 - equal) * (raw / np.where(total > 0, total, 1.0)) + share)
 
 
 def mix(weights: Floats, means: Floats, quantiles: Floats) -> tuple[Floats, Floats]:
@@ -182,6 +200,12 @@ def _rates(square: Floats, largest: Floats) -> Floats:
     variety = np.log(max(square.shape[-1], 2))
     steep = 1 / np.maximum(largest, _LEAST)
     return np.asarray(np.minimum(steep, np.sqrt(variety / np.maximum(square, _LEAST))))
+
+
+def _mean(values: Floats, of: npt.NDArray[np.bool_]) -> Floats:
+    """Return the mean (..., 1) of some of the values (..., K), 0 where there are none."""
+    some = np.ascontiguousarray(np.where(of, values, 0.0)).sum(-1, keepdims=True)
+    return np.asarray(some / np.maximum(of.sum(-1, keepdims=True), 1))
 
 
 def _mean_over_levels(values: Floats) -> Floats:
