@@ -87,3 +87,10 @@ FEATURES = (
     "weekday_sine",
 )
 """What rows are backfilled with: a new feature changes no evaluation."""
+NETWORK_FEATURES = tuple(
+    name
+    for name in FEATURES
+    if not name.startswith(("bar_decayed_", "bar_garman_klass_"))
+    and name not in {"bar_traded_volume_7d", "market_bar_volatility_1d", "market_bar_volatility_5d"}
+)
+"""What networks read of them: means over many windows are the base's affair."""

@@ -19,7 +19,7 @@ from schemas.tensors import HORIZON_NS, QUANTILES
 from triton_models.bundle import Scaling, Size, Spec
 from triton_models.dataset import Indices, RowTable, scaling_of
 from triton_models.evaluation.bases import PROFILE, Bases, base_of, log_base, log_level
-from triton_models.evaluation.definitions import FEATURES
+from triton_models.evaluation.definitions import NETWORK_FEATURES
 from triton_models.evaluation.folds import Fold, Folds
 from triton_models.evaluation.panel import Flags, Forecasts, Panel
 from triton_models.har import Floats, Har, LogForecast
@@ -91,11 +91,11 @@ class NetworkExpert:
     ) -> None:
         """Take base forecasts by horizon, of all rows that are learnt from or forecast.
 
-        `kind` is one of `networks.build`; features are all of an evaluation's, and gates choose among them.
+        `kind` is one of `networks.build`; features are those of an evaluation's networks, and gates choose among them.
         """
         self.name, self.walk = kind, walk
         self._base = base
-        self._pinned = pin(PROFILE, features or FEATURES)
+        self._pinned = pin(PROFILE, features or NETWORK_FEATURES)
         self._done: tuple[object, dict[str, Forecasts]] = (None, {})
         self.learned: list[Learned] = []
         """An account of each training, for reports."""

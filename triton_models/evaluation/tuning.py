@@ -7,7 +7,7 @@ from schemas.errors import SettingsError
 from schemas.tensors import HORIZON_NS
 from triton_models.bundle import Size
 from triton_models.evaluation.bases import Bases
-from triton_models.evaluation.definitions import FEATURES
+from triton_models.evaluation.definitions import NETWORK_FEATURES
 from triton_models.evaluation.folds import Folds
 from triton_models.evaluation.networks import NetworkExpert, Walk
 from triton_models.evaluation.panel import Panel
@@ -50,7 +50,7 @@ def objective(panel: Panel, base: Bases, kind: str, *, first: Options, seed: int
 
     def loss(settings: Settings, folds: Folds) -> float:
         walk = Walk(first=configured(first, settings), refresh=None, seeds=(seed,))
-        features = FEATURES if settings.get("features") == "all" else DEFAULTS["bars"]
+        features = NETWORK_FEATURES if settings.get("features") == "all" else DEFAULTS["bars"]
         expert = NetworkExpert(kind, base, features=features, walk=walk)
         return float(np.mean([ratios(panel, base, expert, folds, horizon) for horizon in _CHOOSING]))
 
