@@ -6,19 +6,18 @@ new record: `python tests/contract/test_golden.py`.
 
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
+from msgspec.structs import replace
 
 from schemas.batches import Progress, decode_batch, encode_batch, event_schema
+from schemas.calibration import Calibration, CalibrationShift, Coverage
 from schemas.events import EVENTS
 from schemas.forecasts import (
     JSON_RECORDS,
     Announcement,
     Attention,
-    Calibration,
-    CalibrationShift,
     ExpertForecast,
     Forecast,
     ForecastScore,
@@ -27,9 +26,11 @@ from schemas.forecasts import (
     HorizonScore,
     LateEvent,
     MarketPart,
+    ModelDecision,
     ModelName,
     Parity,
     Receipt,
+    SkillTest,
     decode_json,
     encode_json,
 )
@@ -41,6 +42,7 @@ MODEL = ModelName(name="combined", version="1", hash="ab" * 32)
 HORIZON = HorizonForecast(
     mean=1e-6, quantiles={"0.05": 5e-7, "0.5": 9e-7, "0.95": 2e-6}, volatility_annualised=0.73, uncertainty=0.25
 )
+SHIFTS = (-0.1, -0.05, -0.01, 0.0, 0.02, 0.1, 0.2)
 PLACE = {"id": "binance:BTC-USDT@5", "instrument_id": "binance:BTC-USDT", "origin_time_ns": TIME_NS}
 VALUES = {pa.int64(): TIME_NS, pa.int8(): -1, pa.int16(): 3, pa.int32(): 0, pa.float64(): 0.1, pa.string(): "x"}
 
@@ -128,6 +130,31 @@ JSON = {
         event={"price": 1.5},
     ),
     "announcement": Announcement(border_ns=0, feature_set_id="0123456789ab", features={"one_5m": "v"}),
+    "model-decision": ModelDecision(
+        kind="promote",
+        profile="ticks",
+        version="2",
+        before="1",
+        border_ns=TIME_NS,
+        hashes={"lstm-ticks": "0" * 64},
+        reason="better at 1m by qlike",
+        test="diebold-mariano",
+        better_level=0.003125,
+        worse_level=0.05,
+        tests=[
+            SkillTest(
+                horizon="1m",
+                loss="qlike",
+                origins=400,
+                needed=370,
+                difference=-0.1,
+                statistic=-4.0,
+                p_better=0.00003,
+                p_worse=0.99997,
+            ),
+            SkillTest(horizon="1d", loss="qlike", origins=3, needed=490),
+        ],
+    ),
     "parity": Parity(
         kind="mismatch",
         partition=1,
@@ -144,46 +171,79 @@ JSON = {
 }
 
 
+CHANGED = {
+    "2": {
+        "forecast": replace(
+            JSON["forecast"],
+            calibration={"5m": CalibrationShift(shift=(-0.1, 0.2), rank=0.4, shifts=SHIFTS, regime=1)},
+            experts={"har": replace(JSON["forecast"].experts["har"], weights={"5m": (1.0, 1.0)})},
+        ),
+        "forecast-score": replace(JSON["forecast-score"], regime=0),
+        "calibration": replace(
+            JSON["calibration"],
+            quantile_weights={"har": 1.0},
+            trust={"har": (0.3, 0.1)},
+            shared_shifts=SHIFTS,
+            regime_shifts=[SHIFTS] * 3,
+            regime=0,
+            coverage=Coverage(count=10, ratio=0.9, recent_count=10, recent_ratio=0.9),
+            regime_coverage={0: Coverage(count=9, ratio=1.0, recent_count=9, recent_ratio=1.0), -1: Coverage(count=1)},
+        ),
+    },
+}
+"""What records have become since the first release, by the release that first wrote them so."""
+
+
+def told(release):
+    """Return the JSON records that the bytes of a release hold."""
+    return {name: record for name, record in (JSON | CHANGED.get(release, {})).items() if _path(release, name).exists()}
+
+
 def golden():
-    """Return the bytes of every record as this release writes them, by file name."""
-    batches = {f"{record}.arrow": encode_batch(record, event_columns(record)) for record in EVENTS}
-    records = {f"{name}.json": encode_json(record) for name, record in JSON.items()}
-    return batches | records | {"row.arrow": encode_rows(rows()), "progress.header": Progress(3, 17, TIME_NS).encode()}
+    """Return the bytes of every record as this release writes them, by folder and file name."""
+    batches = {f"1/{record}.arrow": encode_batch(record, event_columns(record)) for record in EVENTS}
+    first = {f"1/{name}.json": encode_json(record) for name, record in JSON.items() if name not in CHANGED["2"]}
+    second = {f"2/{name}.json": encode_json(record) for name, record in CHANGED["2"].items()}
+    rest = {"1/row.arrow": encode_rows(rows()), "1/progress.header": Progress(3, 17, TIME_NS).encode()}
+    return batches | first | second | rest
+
+
+def _path(release, name):
+    return GOLDEN / release / f"{name}.json"
 
 
 @pytest.mark.parametrize("name", golden())
-def test_the_bytes_of_the_first_release_are_still_written(name):
-    assert (GOLDEN / "1" / name).read_bytes() == golden()[name], "consumers of older bytes would see a change"
+def test_the_bytes_that_were_released_last_are_still_written(name):
+    assert (GOLDEN / name).read_bytes() == golden()[name], "consumers of older bytes would see a change"
 
 
 def test_every_record_has_its_golden_bytes():
     assert JSON.keys() == JSON_RECORDS.keys()
-    assert {path.name for path in (GOLDEN / "1").iterdir()} == golden().keys()
+    found = {str(path.relative_to(GOLDEN)) for path in GOLDEN.rglob("*.*")}
+    assert found == golden().keys() | {f"1/{name}.json" for name in CHANGED["2"]}
 
 
 @pytest.mark.parametrize("record", EVENTS)
 def test_golden_batches_are_read(record):
-    for release in GOLDEN.iterdir():
-        batch = decode_batch((release / f"{record}.arrow").read_bytes())
-        assert batch.to_arrow().to_pydict() == event_columns(record)
+    batch = decode_batch((GOLDEN / "1" / f"{record}.arrow").read_bytes())
+    assert batch.to_arrow().to_pydict() == event_columns(record)
 
 
-@pytest.mark.parametrize("name", JSON)
-def test_golden_records_are_read(name):
-    for release in GOLDEN.iterdir():
-        read = decode_json((release / f"{name}.json").read_bytes(), JSON_RECORDS[name])
-        assert msgspec.structs.asdict(read) == msgspec.structs.asdict(JSON[name])
+@pytest.mark.parametrize("release", ["1", *CHANGED])
+def test_golden_records_of_every_release_are_read(release):
+    assert told(release)
+    for name, record in told(release).items():
+        assert decode_json(_path(release, name).read_bytes(), JSON_RECORDS[name]) == record
 
 
 def test_golden_rows_are_read():
-    for release in GOLDEN.iterdir():
-        read = decode_rows((release / "row.arrow").read_bytes())
-        assert (read.header, read.instruments, read.features) == (rows().header, rows().instruments, rows().features)
-        np.testing.assert_array_equal(read.values, rows().values)
-        np.testing.assert_array_equal(read.ages, rows().ages)
+    read = decode_rows((GOLDEN / "1" / "row.arrow").read_bytes())
+    assert (read.header, read.instruments, read.features) == (rows().header, rows().instruments, rows().features)
+    np.testing.assert_array_equal(read.values, rows().values)
+    np.testing.assert_array_equal(read.ages, rows().ages)
 
 
 if __name__ == "__main__":
-    (GOLDEN / "1").mkdir(parents=True, exist_ok=True)
     for file_name, content in golden().items():
-        (GOLDEN / "1" / file_name).write_bytes(content)
+        (GOLDEN / file_name).parent.mkdir(parents=True, exist_ok=True)
+        (GOLDEN / file_name).write_bytes(content)
