@@ -180,13 +180,13 @@ def _outer(partitions: int) -> list[Topic]:
 
 
 def _operations() -> list[Topic]:
-    def topic(name: str, record: str, key: str, meaning: str, *, compacted: bool = False) -> Topic:
+    def topic(name: str, records: str, key: str, meaning: str, *, compacted: bool = False) -> Topic:
         return Topic(
             name=name,
             meaning=meaning,
             key=key,
             content="bytes" if name == DEAD_LETTER else "json",
-            records=(record,),
+            records=tuple(records.split()),
             partitions=1,
             retention_ms=_FOREVER_MS,
             compacted=compacted,
@@ -201,7 +201,7 @@ def _operations() -> list[Topic]:
             "that of the record",
             "Records that could not be read: key, value and headers untouched, and the reason.",
         ),
-        topic(OPS_MODEL, "announcement", "kind", "Feature sets and model switches."),
+        topic(OPS_MODEL, "announcement model-decision", "kind", "Feature sets, and versions of models."),
         topic(OPS_PARITY, "parity", "partition", "Rows recomputed and compared."),
         topic(OPS_DRIFT, "drift", "instrument_id", "Drift of inputs, coverage and skill."),
         topic(

@@ -76,6 +76,11 @@ class Models(NamedTuple):
         return tuple(network for network in self.networks if not network.is_shadow)
 
     @property
+    def version(self) -> str:
+        """The version of the networks that make the forecast; "0" where there are none."""
+        return self.networks[0].version if self.networks else "0"
+
+    @property
     def combined(self) -> ModelName:
         """The name of the combination: versions and hashes of its networks."""
         named = [(network.version, network.hash[:12]) for network in self.active]
@@ -85,7 +90,7 @@ class Models(NamedTuple):
     @property
     def fallback(self) -> ModelName:
         """The name of log-HAR."""
-        return ModelName(name="har", version=self.networks[0].version if self.networks else "0", hash=self.har_hash)
+        return ModelName(name="har", version=self.version, hash=self.har_hash)
 
     def base(self, features: Singles, mask: Singles, origin: Times) -> tuple[Floats, Floats]:
         """Return log-HAR's mean (N, H) and quantiles (N, H, Q); NaN where the shortest lag is masked."""
@@ -178,7 +183,7 @@ def unlike(active: Models, other: Models) -> str:
     """Return why one request cannot ask the networks of both; "" where it can."""
     if not (active.networks and other.networks):
         return "there are no networks for these rows: `foreshock train` writes them"
-    names = [f"version {models.networks[0].version}" for models in (other, active)]
+    names = [f"version {models.version}" for models in (other, active)]
     new = [name for name in other.shape.features if name not in active.shape.features]
     gone = [name for name in active.shape.features if name not in other.shape.features]
     if new or gone:

@@ -3,31 +3,31 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
+from schemas.calibration import Calibration
 from schemas.errors import DecodeError, InferenceError
-from schemas.forecasts import Calibration, Forecast, decode_json
+from schemas.forecasts import Forecast, decode_json
 from schemas.metrics import DEAD_LETTERS, END_TO_END, FORECAST_AGE, FORECASTS_PUBLISHED
 from schemas.topics import CALIBRATION, FEATURE_ROW, FORECAST, FORECAST_LATEST
 from streams.announcements import announcements
 from streams.dead_letters import dead_letter
 from streams.infer.forecaster import BATCH_ROWS, Answers, Batch, Forecaster
-from streams.infer.models import Models, Network, misfit, read_models
+from streams.infer.models import Models, Network, misfit
+from streams.infer.versions import Choice, Versions, served
 from streams.kafka import read_topic
 from streams.runner import end_on_error
 from streams.stage import Checkpoint, FencedError, Message, Outlet, Record
-from streams.triton_client import Served, TritonClient
+from streams.triton_client import Answer, TritonClient
 from triton_models.export import REPOSITORY
 
 LOGGER = logging.getLogger("foreshock.infer")
 HIGH_ROWS = 8 * BATCH_ROWS
 LOW_ROWS = 2 * BATCH_ROWS
 """Reading of rows stops above HIGH waiting forecasts and goes on below LOW."""
-START_SECONDS = 20.0
-"""How long the first forecasts wait for a Triton that is there but still loads."""
 MOST_RECALLED = 100_000
 """Without a checkpoint, so many of our last forecasts are read again; what is before them ranks no width."""
 MOST_DEADLINES = 16
@@ -57,10 +57,10 @@ class InferStage:
         self._partitions: dict[int, _Partition] = {}
         self._outlet: Outlet
         self._models: Models
-        self._client: TritonClient
-        self._served: dict[str, Served] = {}
-        self._misfits: dict[str, str] = {}
-        """By the id of a feature set that rows have: why the networks cannot read them, "" where they can."""
+        """What the process began with; `_versions` says what makes the forecasts of an origin."""
+        self._versions: Versions
+        self._sets: dict[str, Mapping[str, str] | None] = {}
+        """By the id of a feature set that rows have: its features' versions, None where it is not announced."""
 
     async def started(self, outlet: Outlet) -> None:
         """Read the bundles and connect to Triton; without either, forecasts are fallbacks.
@@ -69,12 +69,9 @@ class InferStage:
         """
         self._outlet = outlet
         settings = outlet.settings
-        self._models = read_models(settings.profile, self._repository, row_interval_ns=settings.rules.row_interval_ns)
+        self._versions = Versions(settings, self._repository, outlet.metrics)
+        self._models = await self._versions.start()
         outlet.metrics.tell_build(settings.rules.rules_id, self._models.feature_set_id)
-        self._served = {network.expert: _served(network) for network in self._models.networks}
-        self._client = TritonClient(settings, list(self._served.values()), outlet.metrics)
-        if not await self._client.start(START_SECONDS if self._served else 0.0):
-            LOGGER.warning("%s: no model answers, forecasts are fallbacks until one does", settings.triton_url)
 
     async def assigned(self, partition: int, checkpoint: bytes | None) -> Mapping[str, int]:
         """Restore from the checkpoint and from our own output since, and rewind rows by the window."""
@@ -137,15 +134,20 @@ class InferStage:
             self._outlet.hold(FEATURE_ROW, message.partition)
 
     async def _compare(self, message: Message) -> None:
-        """Find out whether the networks learned from the feature set of a row, the first time that it comes."""
+        """Find out which features a row holds, the first time that rows of its feature set come."""
         name = message.headers.get("row_id", b"").rpartition(b"/")[2].decode("ascii", "replace")
-        if not name or name in self._misfits:
+        if not name or name in self._sets:
             return
         known = await asyncio.to_thread(announcements, self._outlet.settings)
-        found = [misfit(self._models, each.features) for each in known if each.feature_set_id == name]
-        self._misfits[name] = found[-1] if found else ""
-        if self._misfits[name]:
-            LOGGER.warning("forecasts are fallbacks: %s", self._misfits[name])
+        found = [each.features for each in known if each.feature_set_id == name]
+        self._sets[name] = found[-1] if found else None
+        if reason := self._misfit(self._models, name):
+            LOGGER.warning("forecasts are fallbacks: %s", reason)
+
+    def _misfit(self, models: Models, feature_set_id: str) -> str:
+        """Return why networks cannot read rows of a feature set; "" where they can, or nothing is known of it."""
+        features = self._sets.get(feature_set_id)
+        return "" if features is None else misfit(models, features)
 
     def _take(self, state: _Partition, message: Message) -> None:
         if message.topic == FEATURE_ROW:
@@ -166,18 +168,19 @@ class InferStage:
 
     async def stopped(self) -> None:
         """Close the connection to Triton."""
-        await self._client.stop()
+        await self._versions.stop()
 
     # The task of a partition.
 
     async def _work(self, partition: int, state: _Partition) -> None:
         while True:
             await state.more.wait()
-            batch = state.forecaster.next_batch()
-            if batch is None:
+            chosen = self._next(state.forecaster)
+            if chosen is None:
                 state.more.clear()
                 continue
-            answers, reason = await self._ask(batch)
+            choice, batch = chosen
+            answers, reason = await self._ask(choice, batch)
             await self._explain(partition, state.forecaster.explain(batch, answers))
             for record in state.forecaster.settle(batch, answers, reason):
                 self._outlet.emit(partition, record)
@@ -187,6 +190,16 @@ class InferStage:
                 state.held = False
                 self._outlet.release(FEATURE_ROW, partition)
 
+    def _next(self, forecaster: Forecaster) -> tuple[Choice, Batch] | None:
+        """Return the next request and who is asked; None where no forecast is waiting."""
+        origin_ns = forecaster.next_origin_ns
+        if origin_ns is None:
+            return None
+        choice = self._versions.at(origin_ns)
+        forecaster.models = choice.models
+        batch = forecaster.next_batch(choice.until_ns)
+        return None if batch is None else (choice, batch)
+
     async def _explain(self, partition: int, attention: list[Record]) -> None:
         """Write attention before its forecasts: a restart takes what has its forecast for done."""
         for record in attention:
@@ -194,29 +207,33 @@ class InferStage:
         if attention:
             await self._outlet.acknowledged(partition)
 
-    async def _ask(self, batch: Batch) -> tuple[Answers, str]:
-        """Ask both networks at once, with one deadline; without all answers there are none."""
-        if not self._served:
+    async def _ask(self, choice: Choice, batch: Batch) -> tuple[Answers, str]:
+        """Ask the active networks at once, and those in shadow beside them, with one deadline.
+
+        Without all answers of the active ones there are none; what is in shadow answers or does not.
+        """
+        if choice.client is None:
             return {}, "no model bundle for these rows"
         if not batch.asked:
             return {}, ""
         for job in batch.jobs:
-            if reason := self._misfits.get(job.origin.feature_set_id, ""):
+            if reason := self._misfit(choice.models, job.origin.feature_set_id):
                 return {}, reason
         deadline = self._outlet.settings.inference_deadline_seconds * min(batch.intervals, MOST_DEADLINES)
-        names = list(self._served)
-        found = await asyncio.gather(
-            *(self._client.infer(self._served[name], batch.arrays, deadline, batch.asked) for name in names),
-            return_exceptions=True,
-        )
+        active = choice.models.active
+        shadows = [network for network in choice.models.networks if network.is_shadow]
+        beside = asyncio.create_task(_shadow_answers(choice.shadow, shadows, batch, deadline))
+        asked = (_answer(choice.client, network, batch, deadline) for network in active)
+        found = await asyncio.gather(*asked, return_exceptions=True)
         answers = {}
-        for name, answer in zip(names, found, strict=True):
-            if isinstance(answer, InferenceError):
-                return {}, str(answer)
+        for network, answer in zip(active, found, strict=True):
             if isinstance(answer, BaseException):
+                beside.cancel()
+                if isinstance(answer, InferenceError):
+                    return {}, str(answer)
                 raise answer
-            answers[name] = answer
-        return answers, ""
+            answers[network.expert] = answer
+        return answers | await beside, ""
 
     def _count(self, partition: int, state: _Partition, batch: Batch) -> None:
         metrics = self._outlet.metrics
@@ -228,8 +245,23 @@ class InferStage:
         metrics[FORECAST_AGE].labels(str(partition)).set(now - batch.jobs[-1].origin.time_ns / 1e9)
 
 
-def _served(network: Network) -> Served:
-    return Served(network.name, network.version, network.outputs, network.canary)
+async def _answer(client: TritonClient, network: Network, batch: Batch, deadline_seconds: float) -> Answer:
+    return await client.infer(served(network), batch.arrays, deadline_seconds, batch.asked)
+
+
+async def _shadow_answers(
+    client: TritonClient | None, networks: Sequence[Network], batch: Batch, deadline_seconds: float
+) -> dict[str, Answer]:
+    """Return the answers of networks in shadow, of all or of none: whatever is wrong with them is theirs alone."""
+    if client is None or not networks:
+        return {}
+    try:
+        async with asyncio.timeout(deadline_seconds):
+            found = await asyncio.gather(*(_answer(client, network, batch, deadline_seconds) for network in networks))
+    except (InferenceError, TimeoutError) as error:
+        LOGGER.debug("in shadow: %s", error)
+        return {}
+    return {network.expert: answer for network, answer in zip(networks, found, strict=True)}
 
 
 @contextmanager

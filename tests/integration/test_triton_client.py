@@ -11,14 +11,14 @@ from deploy.stack import private_stack
 from schemas.errors import InferenceError
 from schemas.metrics import BREAKER_STATE, INFERENCE_REQUESTS
 from streams.infer.models import read_models
-from streams.infer.stage import _served
+from streams.infer.versions import served
 from streams.metrics_server import Metrics
 from streams.settings import Settings
 from streams.triton_client import TritonClient
 
 pytestmark = pytest.mark.timeout(300)
 MODELS = read_models("ticks")
-SERVED = [_served(network) for network in MODELS.networks]
+SERVED = [served(network) for network in MODELS.networks]
 
 
 @pytest.fixture(scope="module")

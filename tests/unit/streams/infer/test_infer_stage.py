@@ -1,12 +1,14 @@
 """In which order the task of a partition writes, with Kafka and Triton played by hand."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
 from schemas.metrics import FORECAST_AGE
 from schemas.topics import ATTENTION, FEATURE_ROW, FORECAST, FORECAST_LATEST
 from streams.infer.stage import InferStage, _Partition
+from streams.infer.versions import Choice
 from streams.metrics_server import Metrics
 from streams.stage import Message
 from tests.unit.streams.infer.infer_cases import MODELS, T0, answer, forecaster, row_message
@@ -30,9 +32,10 @@ class Outlet:
 
 async def _scenario(infer, outlet, seen):
     infer._outlet, infer._models = outlet, MODELS
+    infer._versions = SimpleNamespace(at=lambda _: Choice(MODELS))
     state = infer._partitions[0] = _Partition(forecaster())
 
-    async def ask(batch):
+    async def ask(choice, batch):
         return answer(batch), ""
 
     infer._ask = ask

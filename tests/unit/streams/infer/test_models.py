@@ -100,4 +100,4 @@ def test_rows_that_the_networks_cannot_read_get_fallbacks_with_the_reason(monkey
     infer._models = learned_from(names, learned or CATALOGUE.subset(names).feature_set_id)
     message = SimpleNamespace(headers={"row_id": b"0@1/rules/abcabcabcabc"})
     asyncio.run(infer._compare(message))
-    assert (infer._misfits["abcabcabcabc"] == "") is asks
+    assert (infer._misfit(infer._models, "abcabcabcabc") == "") is asks
