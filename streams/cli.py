@@ -12,6 +12,7 @@ from streams.commands import (
     books,
     demo,
     evaluate,
+    explain,
     features,
     models,
     parity,
@@ -44,6 +45,7 @@ app.command()(books.books)
 app.command()(parity.parity)
 app.command()(models.train)
 app.command()(evaluate.evaluate)
+app.command()(explain.explain)
 app.command()(search.search)
 app.command()(settings.settings)
 app.add_typer(topics.app, name="topics")

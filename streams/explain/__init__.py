@@ -1,0 +1,1 @@
+"""Explanations of forecasts: of one on the topics, and of shocks of the built-in market against their true cause."""
