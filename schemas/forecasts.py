@@ -18,6 +18,8 @@ _Record = TypeVar("_Record", bound=msgspec.Struct)
 
 Quantiles = dict[str, float]
 """Quantile level ("0.05") to realised variance."""
+Loss = Literal["qlike", "pinball"]
+DecisionKind = Literal["shadow", "promote", "refuse", "rollback", "withdraw"]
 Status = Literal["model", "fallback", "unavailable"]
 
 
@@ -215,7 +217,7 @@ class SkillTest(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     horizon: str
-    loss: Literal["qlike", "pinball"]
+    loss: Loss
     origins: int
     needed: int
     difference: float | None = None
@@ -234,7 +236,7 @@ class ModelDecision(msgspec.Struct, frozen=True, kw_only=True):
     p-value below `better_level`, worse one below `worse_level`.
     """
 
-    kind: Literal["shadow", "promote", "refuse", "rollback", "withdraw"]
+    kind: DecisionKind
     profile: str
     version: str
     before: str

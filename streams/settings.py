@@ -13,6 +13,7 @@ from schemas.errors import SettingsError
 from schemas.rules import PROFILES, Rules
 
 PREFIX = "FORESHOCK_"
+_REPOSITORY = Path(__file__).parent.parent / "triton_models" / "repository"
 
 
 def _setting(default: Any, unit: str, meaning: str, accepted: str = "") -> Any:
@@ -40,6 +41,9 @@ class Settings:
     cache: Path = _setting("~/.cache/foreshock", "path", "Downloads and environments that a second run uses again")  # noqa: RUF009
     python: str = _setting("", "path", "Python that the set-up starts from; empty: the first fit one on PATH")
     store_url: str = _setting("", "path", "Offline store: a folder, or s3://bucket/path; empty: store in state_dir")
+    model_repository: str = _setting(
+        "", "path", "Folder of the models that Triton serves and infer reads; empty: triton_models/repository"
+    )
     # What decides the rows: see schemas.rules.
     profile: str = _setting("ticks", "", "Rules of time: 1 s rows from ticks, or 5 min rows from bars", "ticks|bars")
     allowed_lateness_seconds: float = _setting(
@@ -124,6 +128,8 @@ class Settings:
         for name, port in (("bootstrap_servers", self.kafka_port), ("triton_url", self.triton_grpc_port)):
             if not getattr(self, name):
                 object.__setattr__(self, name, f"127.0.0.1:{port}")
+        if not self.model_repository:
+            object.__setattr__(self, "model_repository", str(_REPOSITORY))
         if not self.store_url:
             object.__setattr__(self, "store_url", str(self.state_dir / "store"))
         _check_intervals(self.rules)

@@ -43,7 +43,8 @@ def infer() -> None:
     from streams.faust_app import run_stage
     from streams.infer import InferStage
 
-    run_stage(Settings.from_environment(), InferStage())
+    settings = Settings.from_environment()
+    run_stage(settings, InferStage(Path(settings.model_repository)))
 
 
 def score() -> None:

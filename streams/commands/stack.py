@@ -1,5 +1,6 @@
 """`foreshock up` and `foreshock down`: the local Kafka and Triton."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,8 +22,9 @@ def up(
     console = Console()
     settings = Settings.from_environment()
     stack = Stack(default_folder(name))
+    services = ("kafka",) if kafka_only else SERVICES
     with console.status("starting the stack"):
-        stack.up(("kafka",) if kafka_only else SERVICES, ports=ports_of(settings), supervise=supervise)
+        stack.up(services, ports=ports_of(settings), repository=Path(settings.model_repository), supervise=supervise)
     console.print(f"Kafka  {stack.bootstrap_servers}")
     if not kafka_only:
         console.print(f"Triton {stack.triton_grpc} (gRPC), {stack.triton_metrics} (metrics)")

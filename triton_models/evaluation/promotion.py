@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from schemas.forecasts import SkillTest
+from schemas.forecasts import Loss, SkillTest
 from schemas.rules import MINUTE_NS
 from schemas.tensors import HORIZON_NS
 from triton_models.evaluation.comparison import diebold_mariano
@@ -26,7 +26,7 @@ from triton_models.evaluation.definitions import HAC_LAGS, ORIGIN_STEP_NS
 Floats = npt.NDArray[np.float64]
 
 TEST = "diebold-mariano"
-LOSSES = ("qlike", "pinball")
+LOSSES: tuple[Loss, ...] = ("qlike", "pinball")
 LEVEL = 0.05
 ORIGINS_A_LAG = 10
 STEP_NS = {"1m": MINUTE_NS, **ORIGIN_STEP_NS}
@@ -46,7 +46,7 @@ class Verdict(NamedTuple):
     tests: list[SkillTest]
 
 
-def judge(differences: Mapping[tuple[str, str], Floats], looks: int = 0) -> Verdict:
+def judge(differences: Mapping[tuple[str, Loss], Floats], looks: int = 0) -> Verdict:
     """Return the verdict on a challenger.
 
     differences: by horizon and loss, the challenger's loss less the active version's at each origin
@@ -69,7 +69,7 @@ def judge(differences: Mapping[tuple[str, str], Floats], looks: int = 0) -> Verd
     return Verdict(promoted=bool(better and not worse), reason=reason, better_level=level, tests=tests)
 
 
-def _tested(horizon: str, loss: str, series: Floats) -> SkillTest:
+def _tested(horizon: str, loss: Loss, series: Floats) -> SkillTest:
     found = int(np.isfinite(series).sum())
     untested = SkillTest(horizon=horizon, loss=loss, origins=found, needed=NEEDED[horizon])
     if found < NEEDED[horizon]:
