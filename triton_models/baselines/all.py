@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from triton_models.baselines import boosting, ewma, garch, har, naive
+from triton_models.baselines import boosting, ewma, garch, har, naive, recursive
 from triton_models.baselines.corrected import Corrected
 
-_MODULES = (naive, ewma, garch, har, boosting)
+_MODULES = (naive, ewma, garch, har, recursive, boosting)
 
 
 def experts() -> Iterator[Corrected]:

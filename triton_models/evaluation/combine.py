@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from schemas.tensors import HORIZON_NS
+from triton_models.baselines.recursive import NAME as RECURSIVE
 from triton_models.evaluation.definitions import ORIGIN_STEP_NS
 from triton_models.evaluation.panel import Forecasts
-from triton_models.evaluation.summary import NETWORKS
+from triton_models.evaluation.summary import NETWORKS, REFERENCE
 from triton_models.evaluation.walk import MEAN_OF, Walked
 from triton_models.har import Floats
 from triton_models.online.conformal import Rates
@@ -15,20 +16,30 @@ from triton_models.online.experts import Learning
 from triton_models.online.panel import calibrate, combine
 
 COMBINED, WITHOUT = "combined", "combined-without-networks"
-MEMBERS = MEAN_OF
+MEMBERS = (*MEAN_OF, RECURSIVE)
 """Experts that are combined, besides the networks: chosen on bars before 2024-03, as those of the equal-weight mean."""
+_NEARLY = 1e-5
+"""A network whose every mean is so near to the reference's has given the horizon back: it is no second opinion."""
 
 
 def with_combinations(walked: Walked, regime: Floats | None) -> Walked:
     """Return the walk with the combinations of its experts; `regime` (T, I) is 0 for calm, 1 for wild."""
     members = [name for name in MEMBERS if name in walked.forecasts]
-    networks = [name for name in NETWORKS if name in walked.forecasts]
+    networks = [name for name in NETWORKS if name in walked.forecasts and _differs(walked, name)]
     found = dict(walked.forecasts)
     if len(members) > 1:
         found[WITHOUT] = combined(walked, members, regime)
-    if networks and members:
+    if any(name in walked.forecasts for name in NETWORKS) and members:
         found[COMBINED] = combined(walked, [*members, *networks], regime)
     return walked._replace(forecasts=found)
+
+
+def _differs(walked: Walked, network: str) -> bool:
+    """Return whether a network says anything of its own at this horizon."""
+    if REFERENCE not in walked.forecasts:
+        return True
+    ratio = walked.forecasts[network].mean / walked.forecasts[REFERENCE].mean
+    return bool((np.abs(ratio[np.isfinite(ratio)] - 1) > _NEARLY).any())
 
 
 def combined(walked: Walked, members: Sequence[str], regime: Floats | None) -> Forecasts:

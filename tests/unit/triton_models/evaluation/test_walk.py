@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from bar_panels import DAY_NS, START_NS, panel_of_series, simulated_columns, simulated_panel
 
-from triton_models.baselines import boosting, ewma, garch, har, naive, seasons
+from triton_models.baselines import boosting, ewma, garch, har, naive, recursive, seasons
 from triton_models.baselines.corrected import Corrected
 from triton_models.evaluation.folds import Fold, Folds
 from triton_models.evaluation.scores import qlike
@@ -15,7 +15,14 @@ from triton_models.evaluation.walk import EQUAL_WEIGHT, ForecastsFile, equal_wei
 DAYS = 70
 FOLDS = Folds(START_NS + 52 * DAY_NS, START_NS + 53 * DAY_NS, START_NS + 68 * DAY_NS)
 """Two fits: before 22 February, and 1 March."""
-EXPERTS = (*naive.experts(), *ewma.experts(), *garch.experts(), *har.experts(), *boosting.experts())
+EXPERTS = (
+    *naive.experts(),
+    *ewma.experts(),
+    *garch.experts(),
+    *har.experts(),
+    *recursive.experts(),
+    *boosting.experts(),
+)
 CHANGED_NS = START_NS + 63 * DAY_NS
 """What comes later is changed in the tests of the future."""
 
@@ -83,7 +90,7 @@ def test_skill_vanishes_on_shuffled_targets():
     known = np.flatnonzero(np.isfinite(target))
     target[known] = random.permutation(target[known])
     shuffled = panel.with_targets({"1h": target})
-    for expert in (*har.experts(), *boosting.experts()):
+    for expert in (*har.experts(), *recursive.experts(), *boosting.experts()):
         assert _loss(panel, expert) < 0.5 * _unconditional(panel)
         assert _loss(shuffled, expert) > 0.97 * _unconditional(shuffled)
 
