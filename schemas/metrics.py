@@ -88,6 +88,19 @@ FORECASTS_NOT_SCORED = _counter(
     "forecasts_not_scored", "Horizons of forecasts without a score; an unavailable forecast counts once.", "reason"
 )
 COVERAGE = _gauge("coverage_ratio", "Share of outcomes inside the central band, so far.", "horizon", "level")
+REGIME_COVERAGE = _gauge(
+    "regime_coverage_ratio",
+    "Share of outcomes inside the central 90 % band, so far, by the regime of the forecast; -1: none known.",
+    "horizon",
+    "regime",
+)
+EXPERT_WEIGHT = _gauge(
+    "expert_weight", "Weight of an expert, mean over instruments; of: mean or quantiles.", "horizon", "expert", "of"
+)
+ATTENTION_FAITHFULNESS = _gauge(
+    "attention_faithfulness",
+    "Rank correlation of attention by modality with leave-one-out effects, mean over the last explained forecasts.",
+)
 SCORE = _gauge("score", "Mean loss so far.", "horizon", "expert", "metric")
 CHECKPOINT_BYTES = _gauge("checkpoint_bytes", "Size of the last checkpoint.", "stage", "partition")
 CHECKPOINT_DURATION = _histogram(

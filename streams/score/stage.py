@@ -1,16 +1,15 @@
 """The score stage: one scorer per partition, fed with rows and forecasts."""
 
-from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
 from schemas.errors import DecodeError
-from schemas.forecasts import Forecast, ForecastScore, decode_json
-from schemas.metrics import COVERAGE, DEAD_LETTERS, FORECASTS_NOT_SCORED, SCORE
+from schemas.forecasts import Forecast, decode_json
+from schemas.metrics import DEAD_LETTERS, FORECASTS_NOT_SCORED
 from schemas.tensors import HORIZONS
-from schemas.topics import FEATURE_ROW, FORECAST, FORECAST_SCORE
+from schemas.topics import FEATURE_ROW, FORECAST
 from streams.dead_letters import dead_letter
-from streams.score.losses import COMBINED
+from streams.score.meters import Meters
 from streams.score.scorer import Scorer
 from streams.score.watched import watched_by
 from streams.stage import Checkpoint, Message, Outlet, Record
@@ -19,7 +18,6 @@ from triton_models.online.regimes import Watched
 
 MOST_KEPT = 4_000
 """Rows kept for forecasts that have not come; above, no more rows are read until infer catches up."""
-_LOSSES = ("qlike", "pinball", "crps")
 
 
 class ScoreStage:
@@ -33,12 +31,12 @@ class ScoreStage:
         self._watched: Watched | None = None
         self._scorers: dict[int, Scorer] = {}
         self._held: set[int] = set()
-        self._sums: defaultdict[tuple[str, ...], float] = defaultdict(float)
         self._outlet: Outlet
+        self._meters: Meters
 
     async def started(self, outlet: Outlet) -> None:
         """Read what tells regimes apart; without a bundle that says it, all are one. Raises StateError."""
-        self._outlet = outlet
+        self._outlet, self._meters = outlet, Meters(outlet.metrics)
         self._watched = watched_by(self._repository, outlet.settings.profile)
         outlet.metrics.tell_build(outlet.settings.rules.rules_id)
 
@@ -67,7 +65,7 @@ class ScoreStage:
             return
         for record in records:
             self._outlet.emit(message.partition, record)
-            self._show(record)
+            self._meters.show(record)
         self._count_left_out(scorer)
         self._hold_or_release(message.partition, scorer)
 
@@ -91,25 +89,6 @@ class ScoreStage:
         for reason, count in scorer.left_out.items():
             self._outlet.metrics[FORECASTS_NOT_SCORED].labels(reason).inc(count)
         scorer.left_out.clear()
-
-    def _show(self, record: Record) -> None:
-        """Set the metrics of mean losses and coverage since this process started."""
-        if record.topic != FORECAST_SCORE or record.value is None:
-            return
-        found = decode_json(record.value, ForecastScore)
-        for expert, one in found.scores.items():
-            count = self._add(1, found.horizon, expert)
-            for loss in _LOSSES:
-                mean = self._add(getattr(one, loss), found.horizon, expert, loss) / count
-                self._outlet.metrics[SCORE].labels(found.horizon, expert, loss).set(mean)
-        count = self._sums[found.horizon, COMBINED]
-        for level, held in found.scores[COMBINED].coverage.items():
-            ratio = self._add(held, found.horizon, "covered", level) / count
-            self._outlet.metrics[COVERAGE].labels(found.horizon, level).set(ratio)
-
-    def _add(self, value: float, *key: str) -> float:
-        self._sums[key] += value
-        return self._sums[key]
 
 
 def _take(scorer: Scorer, message: Message) -> list[Record]:

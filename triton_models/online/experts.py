@@ -117,11 +117,7 @@ class Experts:
 
     def trust(self) -> Floats:
         """Return the logs (..., 2, K) of what `weigh` makes weights of."""
-        rates = _rates(self.square, self.largest)
-        # Who was never judged has gained and lost nothing, at the rate of the others: its own has no bound yet.
-        judged = self.square > 0
-        others = np.exp(_mean(np.log(rates), judged))
-        rates = np.where(judged | ~judged.any(-1, keepdims=True), rates, others)
+        rates = _rates(*self._scales())
         return np.asarray(rates * self.regret + np.log(rates))
 
     def weights(self) -> Floats:
@@ -149,14 +145,26 @@ class Experts:
         gains = np.stack([gain_mean, gain_quantiles], axis=-2)  # (..., 2, K)
         gains = np.where(awake[..., None, :] & np.isfinite(gains), gains, 0.0)
         keep, overlap = self.learning.keep, self.learning.overlap
-        square = keep * self.square + gains**2 / overlap
-        largest = np.maximum(keep * self.largest, np.abs(gains))
+        square, largest = self._scales()
+        square = keep * np.where(awake[..., None, :], square, self.square) + gains**2 / overlap
+        largest = np.maximum(keep * np.where(awake[..., None, :], largest, self.largest), np.abs(gains))
         # The rate that already knows this gain: the first outcomes of all would be punished without measure.
         regret = keep * self.regret + (gains - _rates(square, largest) * gains**2) / overlap
         usable = np.expand_dims(np.isfinite(y) & awake.any(-1), (-2, -1))
         self.regret = np.where(usable, regret, self.regret)
         self.square = np.where(usable, square, self.square)
         self.largest = np.where(usable, largest, self.largest)
+
+    def _scales(self) -> tuple[Floats, Floats]:
+        """Return squares and largest gains (..., 2, K); of an expert that was never judged, the means of the others'.
+
+        By nothing of its own it would learn without bounds, and outweigh at once those with a past.
+        """
+        judged = self.square > 0
+        found = judged | ~judged.any(-1, keepdims=True)
+        return np.where(found, self.square, _mean(self.square, judged)), np.where(
+            found, self.largest, _mean(self.largest, judged)
+        )
 
     def _weights(self, awake: npt.NDArray[np.bool_]) -> Floats:
         return weigh(self.trust(), awake, self.learning.equal)

@@ -5,14 +5,17 @@ import random
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
+from schemas.calibration import Calibration
 from schemas.errors import DecodeError, StateError
-from schemas.forecasts import Attention, Calibration, Forecast, decode_json
+from schemas.forecasts import Attention, Forecast, decode_json
 from schemas.rules import SECOND_NS
 from schemas.tensors import HORIZON_NS, QUANTILES, YEAR_NS
 from schemas.topics import ATTENTION, FORECAST, FORECAST_LATEST
 from streams.infer.forecaster import BATCH_ROWS, WIDTH_EVERY_NS
-from tests.unit.streams.infer.infer_cases import BASE, MODELS, T0, answer, forecaster, row_message
+from streams.infer.models import Models
+from tests.unit.streams.infer.infer_cases import BASE, MODELS, T0, answer, forecaster, network, row_message
 
 BTC, ETH = "binance:BTC-USDT", "binance:ETH-USDT"
 
@@ -66,7 +69,8 @@ def test_an_equal_weight_combination_averages_the_experts():
     feed(one, [0])
     forecast = forecasts(run(one, scale=4.0))[0]
     har, lstm = forecast.experts["har"], forecast.experts["lstm"]
-    assert forecast.horizons["1m"].mean == pytest.approx((har.means["1m"] + 2 * lstm.means["1m"]) / 3)
+    mean = (har.means["1m"] * lstm.means["1m"] ** 2) ** (1 / 3)
+    assert forecast.horizons["1m"].mean == pytest.approx(mean)
     median = (har.quantiles["1m"]["0.5"] * lstm.quantiles["1m"]["0.5"] ** 2) ** (1 / 3)
     assert forecast.horizons["1m"].quantiles["0.5"] == pytest.approx(median)
 
@@ -79,8 +83,9 @@ def test_without_an_answer_log_har_forecasts_and_says_why():
     assert (forecast.status, forecast.reason) == ("fallback", "lstm-ticks: the breaker is open")
     assert list(forecast.experts) == ["har"]
     assert forecast.experts["har"].weight == 1.0
+    assert forecast.experts["har"].weights == dict.fromkeys(BASE.horizons, (1.0, 1.0))
     assert forecast.model.name == "har"
-    assert forecast.horizons["1m"].mean == forecast.experts["har"].means["1m"]
+    assert forecast.horizons["1m"].mean == pytest.approx(forecast.experts["har"].means["1m"])
     assert not [record for record in records if record.topic == ATTENTION]
 
 
@@ -170,50 +175,168 @@ def test_the_receipt_names_the_rows_of_the_window_and_hashes_the_tensors():
     assert last.receipt.features_hash == hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
 
 
-def calibration(shift=(0.0, 0.0), weights=None, as_of=0, horizon="5m"):
+def calibration(shifts=(0.0,) * 7, trust=None, as_of=0, horizon="5m", regimes=(0.0, 0.0, 0.0), regime=-1):
+    """Return a state whose shared shifts are given, and those of each regime by one number."""
     return Calibration(
         instrument_id=BTC,
         horizon=horizon,
         as_of_ns=as_of,
-        shift=shift,
+        shift=(0.0, 0.0),
         coverage_ratio=0.9,
         count=1,
-        weights=weights or {},
+        trust=trust or {},
+        shared_shifts=tuple(shifts),
+        regime_shifts=[(one,) * 7 for one in regimes],
+        regime=regime,
     )
 
 
-def test_the_latest_calibration_is_applied_in_logs_and_recorded():
-    plain = forecaster()
-    feed(plain, [0])
-    before = forecasts(run(plain))[0].horizons["5m"].quantiles
+def one_forecast(*calibrations, **answers):
+    """Return the forecast of one row under calibration states."""
     one = forecaster()
-    one.take_calibration(calibration((-0.2, 0.4), as_of=2))
-    one.take_calibration(calibration((9.0, 9.0), as_of=1))
+    for state in calibrations:
+        one.take_calibration(state)
+    feed(one, [0])
+    return forecasts(run(one, **answers))[0]
+
+
+def test_the_latest_calibration_is_applied_to_all_quantiles_in_logs_and_recorded():
+    before = one_forecast().horizons["5m"]
+    shifts = (-0.2, -0.1, 0.0, 0.05, 0.1, 0.3, 0.4)
+    forecast = one_forecast(calibration(shifts, as_of=2), calibration((9.0,) * 7, as_of=1))
+    after = forecast.horizons["5m"]
+    moved = [np.log(after.quantiles[level] / before.quantiles[level]) for level in after.quantiles]
+    assert moved == pytest.approx(shifts)
+    assert after.mean == before.mean
+    assert forecast.calibration["5m"].shift == (-0.2, 0.4)
+    assert forecast.calibration["5m"].shifts == shifts
+    assert forecast.calibration["1h"].shifts == (0.0,) * 7
+
+
+def test_a_fallback_is_calibrated_all_the_same():
+    before = one_forecast(reason="down").horizons["5m"].quantiles
+    after = one_forecast(calibration((0.5,) * 7), reason="down").horizons["5m"].quantiles
+    assert [np.log(after[level] / before[level]) for level in after] == pytest.approx([0.5] * 7)
+
+
+def test_the_regime_that_was_told_last_decides_which_shifts_are_added():
+    regimes = (0.25, 0.5, 1.0)
+    old = calibration((0.125,) * 7, regimes=regimes, as_of=1, regime=0)
+    forecast = one_forecast(old, calibration(as_of=2, horizon="1h", regime=1))
+    assert forecast.calibration["5m"].shifts == (0.625,) * 7
+    assert {shift.regime for shift in forecast.calibration.values()} == {1}
+    assert one_forecast(calibration(regimes=regimes)).calibration["5m"].shifts == (0.0,) * 7
+
+
+def test_weights_are_by_horizon_and_one_set_is_for_the_mean_and_one_for_quantiles():
+    trust = {"har": (0.0, 3.0), "lstm": (1.0, 0.0), "performer": (2.0, 0.0)}
+    forecast = one_forecast(calibration(trust=trust), scale=4.0)
+    experts = forecast.experts
+    of_mean, of_quantiles = zip(*(expert.weights["5m"] for expert in experts.values()), strict=True)
+    assert of_mean == pytest.approx(0.9 * np.exp([0, 1, 2]) / np.exp([0, 1, 2]).sum() + 0.1 / 3)
+    assert of_quantiles == pytest.approx(0.9 * np.exp([3, 0, 0]) / np.exp([3, 0, 0]).sum() + 0.1 / 3)
+    for expert in experts.values():
+        assert expert.weights["1h"] == pytest.approx((1 / 3, 1 / 3))
+        assert expert.weight == pytest.approx(np.mean([mean for mean, _ in expert.weights.values()]))
+    mean = sum(weight * np.log(expert.means["5m"]) for weight, expert in zip(of_mean, experts.values(), strict=True))
+    assert forecast.horizons["5m"].mean == pytest.approx(np.exp(mean))
+    logs = [np.log(expert.quantiles["5m"]["0.9"]) for expert in experts.values()]
+    assert forecast.horizons["5m"].quantiles["0.9"] == pytest.approx(np.exp(np.dot(of_quantiles, logs)))
+
+
+def test_weights_are_equal_until_each_expert_was_judged():
+    forecast = one_forecast(calibration(trust={"har": (0.0, 0.0), "lstm": (5.0, 5.0)}))
+    assert [expert.weights["5m"] for expert in forecast.experts.values()] == [pytest.approx((1 / 3, 1 / 3))] * 3
+
+
+def test_shifts_of_another_shape_are_refused():
+    with pytest.raises(DecodeError, match=r"shared_shifts: expected 7 shared shifts and 3 .* got 2 and \[7, 7, 7\]"):
+        forecaster().take_calibration(calibration((0.1, 0.2)))
+
+
+def test_an_expert_that_is_only_watched_is_told_and_changes_nothing():
+    watched = MODELS._replace(networks=(*MODELS.networks, network("lstm@2")))
+    plain = one_forecast()
+    found = {}
+    for name in ("well", "broken", "silent"):
+        one = forecaster(watched)
+        feed(one, [0])
+        batch = one.next_batch()
+        answers = answer(batch)
+        if name != "silent":
+            answers["lstm@2"] = {"mean": 9 * answers["lstm"]["mean"], "quantiles": 9 * answers["lstm"]["quantiles"]}
+        if name == "broken":
+            answers["lstm@2"]["mean"][:] = np.nan
+        found[name] = forecasts(one.settle(batch, answers))[0]
+        assert (found[name].status, found[name].model) == ("model", plain.model)
+        assert found[name].horizons == plain.horizons
+        assert {key: one for key, one in found[name].experts.items() if key != "lstm@2"} == plain.experts
+    beside = found["well"].experts["lstm@2"]
+    assert (beside.weight, beside.weights) == (0.0, dict.fromkeys(BASE.horizons, (0.0, 0.0)))
+    assert beside.means["1m"] == pytest.approx(9 * found["well"].experts["lstm"].means["1m"])
+    assert found["broken"].experts["lstm@2"].means == {}
+    assert "lstm@2" not in found["silent"].experts
+
+
+class Warming(Models):
+    """Models whose second baseline does not know the first horizon."""
+
+    def baselines(self, features, mask, origin):
+        mean, quantiles = self.base(features, mask, origin)
+        warming = 2 * mean, 2 * quantiles
+        warming[0][:, 0], warming[1][:, 0] = np.nan, np.nan
+        return {"har": (mean, quantiles), "ewma": warming}
+
+
+def test_a_baseline_that_warms_is_left_out_where_it_knows_nothing():
+    one = forecaster(Warming(*MODELS))
     feed(one, [0])
     forecast = forecasts(run(one))[0]
-    after = forecast.horizons["5m"].quantiles
-    assert forecast.calibration["5m"].shift == (-0.2, 0.4)
-    assert forecast.calibration["1h"].shift == (0.0, 0.0)
-    assert np.log(after["0.05"] / before["0.05"]) == pytest.approx(-0.2)
-    assert np.log(after["0.95"] / before["0.95"]) == pytest.approx(0.4)
-    assert after["0.5"] == pytest.approx(before["0.5"])
-
-
-def test_weights_of_the_calibration_are_used_and_recorded():
-    one = forecaster()
-    one.take_calibration(calibration(weights={"har": 0.2, "lstm": 0.3, "performer": 0.5}))
+    assert forecast.status == "model"
+    assert list(forecast.experts) == ["har", "ewma", "lstm", "performer"]
+    ewma = forecast.experts["ewma"]
+    assert (ewma.weights["1m"], ewma.weights["5m"]) == ((0.0, 0.0), pytest.approx((0.25, 0.25)))
+    assert set(ewma.means) == set(ewma.quantiles) == {"5m", "1h", "1d"}
+    assert ewma.hash == MODELS.har_hash
+    one = forecaster(Warming(*MODELS))
     feed(one, [0])
-    weights = {name: expert.weight for name, expert in forecasts(run(one))[0].experts.items()}
-    assert weights == pytest.approx({"har": 0.2, "lstm": 0.3, "performer": 0.5})
+    assert list(forecasts(run(one, reason="down"))[0].experts) == ["har"]
+
+
+def test_the_bits_of_a_forecast_do_not_depend_on_the_rows_beside():
+    names = tuple(f"binance:A{number}-USDT" for number in range(40))
+    together = forecaster()
+    alone = {name: forecaster() for name in names}
+    trust = {"har": (0.1, 0.2), "lstm": (0.3, -0.4), "performer": (-0.5, 0.6)}
+    for number, name in enumerate(names):
+        state = replace(calibration(np.linspace(-0.3, 0.3, 7) * number, trust), instrument_id=name)
+        together.take_calibration(state)
+        alone[name].take_calibration(state)
+    together.take_row(0, row_message(0, names))
+    batch = together.next_batch()
+    answers = answer(batch)
+    for name, outputs in answers.items():
+        scale = np.linspace(0.5, len(name) / 3, 40, dtype=np.float32)
+        outputs["mean"] *= scale[:, None]
+        outputs["quantiles"] *= scale[:, None, None]
+    for forecast in forecasts(together.settle(batch, answers)):
+        one = alone[forecast.instrument_id]
+        one.take_row(0, row_message(0, (forecast.instrument_id,)))
+        place = names.index(forecast.instrument_id)
+        own = {
+            name: {kind: np.repeat(output[place : place + 1], 16, axis=0) for kind, output in outputs.items()}
+            for name, outputs in answers.items()
+        }
+        (single,) = forecasts(one.settle(one.next_batch(), own))
+        assert replace(single, receipt=forecast.receipt) == forecast
 
 
 def test_uncertainty_is_the_rank_of_the_width_in_its_past():
     one = forecaster()
     every = WIDTH_EVERY_NS // SECOND_NS
-    shifts = [0.1, 0.2, 0.3, 0.15]
     ranks = []
-    for number, shift in enumerate(shifts):
-        one.take_calibration(calibration((-shift, shift), as_of=number))
+    for number, shift in enumerate([0.1, 0.2, 0.3, 0.15]):
+        one.take_calibration(calibration((-shift, 0, 0, 0, 0, 0, shift), as_of=number))
         feed(one, [number * every])
         ranks.append(forecasts(run(one))[0].horizons["5m"].uncertainty)
     assert ranks == pytest.approx([0.5, 1.0, 1.0, 1 / 3])
@@ -236,7 +359,7 @@ def test_quantiles_never_cross_whatever_calibration_says():
     for trial in range(50):
         one = forecaster()
         for horizon in BASE.horizons:
-            one.take_calibration(calibration(tuple(rng.normal(0, 3, 2)), horizon=horizon))
+            one.take_calibration(calibration(rng.normal(0, 3, 7).tolist(), horizon=horizon))
         feed(one, [trial], variance=float(10 ** rng.uniform(-12, 2)))
         for horizon in forecasts(run(one, scale=float(rng.uniform(0.1, 10))))[0].horizons.values():
             assert len(horizon.quantiles) == len(QUANTILES)

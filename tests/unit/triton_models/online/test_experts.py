@@ -140,6 +140,17 @@ def test_an_expert_without_a_forecast_sleeps():
     assert not nobody.weights.any()
 
 
+def test_an_expert_that_wakes_late_has_neither_the_most_nor_the_least_weight(random):
+    y = random.normal(-10, 1, 500)
+    centres = y[:, None] + np.array([2.0, 0.2, 1.0]) * random.normal(size=(500, 3))
+    centres[:, 2] = np.nan
+    experts = Experts(Past.empty(3), Learning())
+    run(experts, centres, y)
+    worst, best, new = experts.weights().T
+    assert (worst < new).all()
+    assert (new < best).all()
+
+
 def test_one_wild_outcome_pulls_no_further_than_the_clip():
     gains = []
     for y in (-10 + np.log(1 + STEEPEST) + 0.5, 40.0):

@@ -1,0 +1,59 @@
+"""Scores and calibration states as metrics: means since this process started, weights as they are."""
+
+from collections import defaultdict
+
+from schemas.calibration import Calibration
+from schemas.forecasts import ForecastScore, decode_json
+from schemas.metrics import COVERAGE, EXPERT_WEIGHT, REGIME_COVERAGE, SCORE
+from schemas.topics import CALIBRATION, FORECAST_SCORE
+from streams.metrics_server import Metrics
+from streams.score.losses import COMBINED
+from streams.stage import Record
+
+_LOSSES = ("qlike", "pinball", "crps")
+_TOLD_BAND = "0.9"
+
+
+class Meters:
+    """What the records of score add up to."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._sums: defaultdict[tuple[str, ...], float] = defaultdict(float)
+        self._weights: defaultdict[tuple[str, str, str], dict[str, float]] = defaultdict(dict)
+
+    def show(self, record: Record) -> None:
+        """Set the metrics that a record changes."""
+        if record.value is None:
+            return
+        if record.topic == FORECAST_SCORE:
+            self._show_score(decode_json(record.value, ForecastScore))
+        elif record.topic == CALIBRATION:
+            self._show_weights(decode_json(record.value, Calibration))
+
+    def _show_score(self, found: ForecastScore) -> None:
+        for expert, one in found.scores.items():
+            count = self._add(1, found.horizon, expert)
+            for loss in _LOSSES:
+                mean = self._add(getattr(one, loss), found.horizon, expert, loss) / count
+                self._metrics[SCORE].labels(found.horizon, expert, loss).set(mean)
+        count = self._sums[found.horizon, COMBINED]
+        covered = found.scores[COMBINED].coverage
+        for level, held in covered.items():
+            ratio = self._add(held, found.horizon, "covered", level) / count
+            self._metrics[COVERAGE].labels(found.horizon, level).set(ratio)
+        regime = str(found.regime)
+        count = self._add(1, found.horizon, "in regime", regime)
+        ratio = self._add(covered[_TOLD_BAND], found.horizon, "covered in regime", regime) / count
+        self._metrics[REGIME_COVERAGE].labels(found.horizon, regime).set(ratio)
+
+    def _show_weights(self, state: Calibration) -> None:
+        for of, weights in (("mean", state.weights), ("quantiles", state.quantile_weights)):
+            for expert, weight in weights.items():
+                known = self._weights[state.horizon, expert, of]
+                known[state.instrument_id] = weight
+                self._metrics[EXPERT_WEIGHT].labels(state.horizon, expert, of).set(sum(known.values()) / len(known))
+
+    def _add(self, value: float, *key: str) -> float:
+        self._sums[key] += value
+        return self._sums[key]
