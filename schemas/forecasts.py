@@ -102,8 +102,10 @@ class HeadSummary(msgspec.Struct, frozen=True, kw_only=True):
 class Attention(msgspec.Struct, frozen=True, kw_only=True):
     """Attention of the Performer behind one forecast.
 
-    `faithfulness`: rank correlation of modality mass with leave-one-out effect, and its sample
-    size; null until measured.
+    The record of a sampled forecast comes a second time, explained. `contributions`: by horizon and
+    modality, what the log of the Performer's expected variance loses without the modality (what
+    log-HAR reads is then at its median); `faithfulness`: rank correlation of modality mass with
+    these effects over the shortest horizon, mean over the last explained forecasts, and how many.
     """
 
     id: str
@@ -113,6 +115,7 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     modalities: dict[str, float]
     heads: list[HeadSummary]
     faithfulness: tuple[float, int] | None = None
+    contributions: dict[str, dict[str, float]] = {}
 
 
 class HorizonScore(msgspec.Struct, frozen=True, kw_only=True):

@@ -91,6 +91,9 @@ class Settings:
     )
     breaker_failures: int = _setting(5, "count", "Failures in a row that open the breaker to Triton", "1..1000")
     breaker_open_seconds: float = _setting(2.0, "s", "Time between canary inferences while it is open", "0.1..300")
+    explain_every: int = _setting(
+        100, "count", "Forecasts of which one is explained while it is made, chosen by its id; 0: none", "0..1000000"
+    )
     store: str = _setting("off", "", "Whether `foreshock run` writes the offline store too", "off|on")
     store_commit_rows: int = _setting(50_000, "rows", "Rows of one table that are committed at once", "1..10000000")
     store_commit_seconds: float = _setting(10.0, "s", "Time after which fewer are committed", "0.05..3600")

@@ -141,6 +141,16 @@ class TritonClient:
         self._answered = time.monotonic()
         return answer
 
+    async def ask_aside(self, model: Served, arrays: Arrays, deadline_seconds: float) -> Answer:
+        """Return what `infer` would, to a request that no forecast waits for: its failure opens no breaker.
+
+        Raises:
+            InferenceError: as `infer`.
+        """
+        if not self.breaker.is_closed:
+            raise InferenceError(f"{model.name}: the breaker is open")
+        return await self._ask(model, arrays, deadline_seconds)
+
     def _failed(self, model: Served, error: InferenceError) -> None:
         was_closed = self.breaker.is_closed
         self.breaker.fail(model.name, time.monotonic())

@@ -15,6 +15,7 @@ from schemas.metrics import DEAD_LETTERS, END_TO_END, FORECAST_AGE, FORECASTS_PU
 from schemas.topics import CALIBRATION, FEATURE_ROW, FORECAST, FORECAST_LATEST
 from streams.announcements import announcements
 from streams.dead_letters import dead_letter
+from streams.infer.explanations import Explanations
 from streams.infer.forecaster import BATCH_ROWS, Answers, Batch, Forecaster
 from streams.infer.models import Models, Network, misfit
 from streams.infer.versions import Choice, Versions, served
@@ -59,6 +60,7 @@ class InferStage:
         self._models: Models
         """What the process began with; `_versions` says what makes the forecasts of an origin."""
         self._versions: Versions
+        self._explanations: Explanations
         self._sets: dict[str, Mapping[str, str] | None] = {}
         """By the id of a feature set that rows have: its features' versions, None where it is not announced."""
 
@@ -71,6 +73,13 @@ class InferStage:
         settings = outlet.settings
         self._versions = Versions(settings, self._repository, outlet.metrics)
         self._models = await self._versions.start()
+        self._explanations = Explanations(
+            settings.explain_every,
+            settings.inference_deadline_seconds,
+            self._repository,
+            outlet.emit,
+            outlet.metrics,
+        )
         outlet.metrics.tell_build(settings.rules.rules_id, self._models.feature_set_id)
 
     async def assigned(self, partition: int, checkpoint: bytes | None) -> Mapping[str, int]:
@@ -168,6 +177,7 @@ class InferStage:
 
     async def stopped(self) -> None:
         """Close the connection to Triton."""
+        await self._explanations.stop()
         await self._versions.stop()
 
     # The task of a partition.
@@ -181,9 +191,11 @@ class InferStage:
                 continue
             choice, batch = chosen
             answers, reason = await self._ask(choice, batch)
-            await self._explain(partition, state.forecaster.explain(batch, answers))
+            attention = state.forecaster.explain(batch, answers)
+            await self._explain(partition, attention)
             for record in state.forecaster.settle(batch, answers, reason):
                 self._outlet.emit(partition, record)
+            self._explanations.begin(partition, choice, batch, attention)
             self._count(partition, state, batch)
             await self._outlet.acknowledged(partition)
             if state.held and state.forecaster.pending < LOW_ROWS:

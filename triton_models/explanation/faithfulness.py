@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from triton_models.explanation.coalitions import all_coalitions
 from triton_models.explanation.shares import players
@@ -39,10 +38,15 @@ def rank_correlation(attribution: Floats, effect: Floats) -> float:
     a, b = a[taking := (a > 0) | (b > 0)], b[taking]
     if len(a) < _LEAST_RANKED:
         return np.nan
-    ranks = np.stack([rankdata(a), rankdata(b)])
+    ranks = np.stack([_ranks(a), _ranks(b)])
     gaps = ranks - ranks.mean(-1, keepdims=True)
     scale = np.sqrt(np.square(gaps).sum(-1).prod())
     return float(gaps.prod(0).sum() / scale) if scale > 0 else np.nan
+
+
+def _ranks(x: Floats) -> Floats:
+    """Return ranks from 0 on, those of equals averaged."""
+    return np.asarray((x[:, None] > x).sum(-1) + ((x[:, None] == x).sum(-1) - 1) / 2)
 
 
 def deletion_gain(table: Floats, attribution: Floats) -> float:

@@ -7,11 +7,13 @@ import pytest
 
 from schemas.metrics import FORECAST_AGE
 from schemas.topics import ATTENTION, FEATURE_ROW, FORECAST, FORECAST_LATEST
+from streams.infer.explanations import Explanations
 from streams.infer.stage import InferStage, _Partition
 from streams.infer.versions import Choice
 from streams.metrics_server import Metrics
 from streams.stage import Message
 from tests.unit.streams.infer.infer_cases import MODELS, T0, answer, forecaster, row_message
+from triton_models.export import REPOSITORY
 
 
 class Outlet:
@@ -33,6 +35,7 @@ class Outlet:
 async def _scenario(infer, outlet, seen):
     infer._outlet, infer._models = outlet, MODELS
     infer._versions = SimpleNamespace(at=lambda _: Choice(MODELS))
+    infer._explanations = Explanations(0, 1.0, REPOSITORY, outlet.emit, outlet.metrics)
     state = infer._partitions[0] = _Partition(forecaster())
 
     async def ask(choice, batch):
