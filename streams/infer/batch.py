@@ -11,6 +11,7 @@ from streams.infer.combine import Flags, Floats, Levels
 from streams.infer.models import Models
 from streams.infer.records import Origin
 from streams.infer.window import Tensors
+from triton_models.online.experts import NEARLY
 
 Answers = Mapping[str, Mapping[str, npt.NDArray[np.float32]]]
 """Expert to its outputs by name, each with a row for every row of the request."""
@@ -70,10 +71,12 @@ class Batch(NamedTuple):
 
 
 class Experts(NamedTuple):
-    """Levels of all experts of a batch."""
+    """All experts of a batch."""
 
     levels: dict[str, Levels]
     """By name: log-HAR first, other baselines, networks; NaN where nothing is known."""
+    opinions: dict[str, Flags]
+    """By name (N, H): where an expert says something of its own; a network may have given a horizon back to log-HAR."""
     usable: Flags
     """(N,): where log-HAR knows, and all networks that are needed have answered."""
 
@@ -101,16 +104,18 @@ def experts_of(models: Models, batch: Batch, answers: Answers) -> Experts:
     """Return the experts' levels of a batch; a network's are left out where one of its outputs is not finite."""
     levels = dict(batch.baselines)
     asked = batch.rows >= 0
+    opinions = {name: one.known() for name, one in levels.items()}
     good = {}
     for name, outputs in answers.items():
         told = Levels(_spread(outputs["mean"], batch.rows), np.sort(_spread(outputs["quantiles"], batch.rows)))
         good[name] = asked & told.usable() & _finite(outputs, batch.rows)
         levels[name] = told.where(good[name][:, None])
+        opinions[name] = np.abs(levels[name].mean / batch.base.mean - 1) > NEARLY
     needed = [network.expert for network in models.active]
     usable = asked & bool(needed)
     for name in needed:
         usable = usable & good.get(name, False)
-    return Experts(levels, usable)
+    return Experts(levels, opinions, usable)
 
 
 def _spread(output: npt.NDArray[np.float32], rows: npt.NDArray[np.int64]) -> Floats:

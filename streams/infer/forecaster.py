@@ -167,12 +167,12 @@ class Forecaster:
 
     def _made(self, batch: Batch, answers: Answers, reason: str) -> Made:
         """Combine, calibrate and rank all rows of a batch at once."""
-        experts, usable = experts_of(self.models, batch, answers)
+        experts, opinions, usable = experts_of(self.models, batch, answers)
         mixed = tuple(name for name in experts if not is_watched_only(name))
         told = self._calibrations.told(tuple(batch.instruments), mixed)
         # Without all the networks log-HAR stands alone.
-        alone = np.asarray(usable)[:, None]
-        members = [experts[name] if name == "har" else experts[name].where(alone) for name in mixed]
+        heard = {name: opinions[name] & ((name == "har") | usable[:, None]) for name in mixed}
+        members = [experts[name].where(heard[name]) for name in mixed]
         levels, weights = combine(members, told.trust, told.shifts)
         of = {
             name: weights[..., mixed.index(name)] if name in mixed else np.zeros(weights.shape[:-1]) for name in experts

@@ -138,8 +138,11 @@ class Cell:
 
 
 def _experts(waiting: Waiting) -> tuple[Floats, Floats, Floats]:
-    """Return weights (2, K), log means (K,) and log quantiles (K, Q) of the experts that took part."""
-    claims = [waiting.experts.get(name) for name in waiting.weights]
+    """Return weights (2, K), log means (K,) and log quantiles (K, Q) of the experts that take part.
+
+    One that did not count for this forecast, with weight 0, sleeps: nothing is learned of it.
+    """
+    claims = [waiting.experts.get(name) if any(both) else None for name, both in waiting.weights.items()]
     means = np.array([claim.mean if claim else np.nan for claim in claims], np.float64)
     quantiles = np.array([_values(claim.quantiles) if claim else [np.nan] * len(_LEVELS) for claim in claims])
     weights = np.array(list(waiting.weights.values()), np.float64).reshape(-1, 2).T

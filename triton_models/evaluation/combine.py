@@ -12,14 +12,12 @@ from triton_models.evaluation.summary import NETWORKS, REFERENCE
 from triton_models.evaluation.walk import MEAN_OF, Walked
 from triton_models.har import Floats
 from triton_models.online.conformal import Rates
-from triton_models.online.experts import Learning
+from triton_models.online.experts import NEARLY, Learning
 from triton_models.online.panel import calibrate, combine
 
 COMBINED, WITHOUT = "combined", "combined-without-networks"
 MEMBERS = (*MEAN_OF, RECURSIVE)
 """Experts that are combined, besides the networks: chosen on bars before 2024-03, as those of the equal-weight mean."""
-_NEARLY = 1e-5
-"""A network whose every mean is so near to the reference's has given the horizon back: it is no second opinion."""
 
 
 def with_combinations(walked: Walked, regime: Floats | None) -> Walked:
@@ -39,7 +37,7 @@ def _differs(walked: Walked, network: str) -> bool:
     if REFERENCE not in walked.forecasts:
         return True
     ratio = walked.forecasts[network].mean / walked.forecasts[REFERENCE].mean
-    return bool((np.abs(ratio[np.isfinite(ratio)] - 1) > _NEARLY).any())
+    return bool((np.abs(ratio[np.isfinite(ratio)] - 1) > NEARLY).any())
 
 
 def combined(walked: Walked, members: Sequence[str], regime: Floats | None) -> Forecasts:

@@ -35,6 +35,8 @@ STEEPEST = 3.0
 """Most that an outcome pulls the log of the mean up: 1 % of outcomes carry a third of QLIKE."""
 EQUAL = 0.1
 """Part of the weights that all experts share equally, whatever happened: a forecast of several is the safer one."""
+NEARLY = 1e-5
+"""A network whose mean is so near to that of its base, as a ratio, has given the horizon back: no second opinion."""
 _LEAST = 1e-12
 
 

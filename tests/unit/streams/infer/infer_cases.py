@@ -39,7 +39,7 @@ def row_message(second, instruments=("binance:BTC-USDT",), *, variance=1e-6, mas
     return encode_rows(Rows(header, tuple(instruments), FEATURES, values, ages, quality))
 
 
-def answer(batch: Batch, scale=1.0):
+def answer(batch: Batch, scale=1.1):
     """Return what two healthy networks could say: log-HAR's levels, scaled."""
     asked = batch.rows >= 0
     places = np.concatenate([np.flatnonzero(asked), np.repeat(np.flatnonzero(asked)[:1], batch.padded - batch.asked)])

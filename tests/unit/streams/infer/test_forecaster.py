@@ -20,7 +20,7 @@ from tests.unit.streams.infer.infer_cases import BASE, MODELS, T0, answer, forec
 BTC, ETH = "binance:BTC-USDT", "binance:ETH-USDT"
 
 
-def run(one, reason="", scale=1.0):
+def run(one, reason="", scale=1.1):
     """Settle all that waits and return the records."""
     records = []
     while (batch := one.next_batch()) is not None:
@@ -276,6 +276,23 @@ def test_an_expert_that_is_only_watched_is_told_and_changes_nothing():
     assert beside.means["1m"] == pytest.approx(9 * found["well"].experts["lstm"].means["1m"])
     assert found["broken"].experts["lstm@2"].means == {}
     assert "lstm@2" not in found["silent"].experts
+
+
+def test_a_network_that_gave_a_horizon_back_to_log_har_is_no_second_opinion_there():
+    one = forecaster()
+    feed(one, [0])
+    batch = one.next_batch()
+    answers = answer(batch)
+    answers["lstm"]["mean"] = answers["lstm"]["mean"].copy()
+    answers["lstm"]["mean"][:, 1] = batch.base.mean[0, 1] * (1 + 1e-6)
+    experts = forecasts(one.settle(batch, answers))[0].experts
+    assert {name: expert.weights["5m"] for name, expert in experts.items()} == {
+        "har": pytest.approx((0.5, 0.5)),
+        "lstm": (0.0, 0.0),
+        "performer": pytest.approx((0.5, 0.5)),
+    }
+    assert experts["lstm"].means["5m"] == pytest.approx(experts["har"].means["5m"])
+    assert experts["lstm"].weights["1h"] == pytest.approx((1 / 3, 1 / 3))
 
 
 class Warming(Models):
