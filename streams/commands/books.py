@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 from rich.console import Console
 
-from streams.ingest.rebuild import Account, Rebuilt, rebuild
 from streams.settings import Settings
-from streams.sources.captures import find_captures
+
+if TYPE_CHECKING:
+    from streams.ingest.rebuild import Account, Rebuilt
 
 _TAKEN = ("snapshots", "changes", "repeats", "waiting", "not_used")
 _WRONG = ("gaps", "resets", "checksums", "crossed", "ranges")
@@ -53,6 +54,9 @@ def books(
                    sizes, of all that bear the number of an update of the book
                    (Binance's alone do)
     """
+    from streams.ingest.rebuild import rebuild
+    from streams.sources.captures import find_captures
+
     captures = find_captures(paths)
     with Console(stderr=True).status("rebuilding books"):
         rebuilt = rebuild(captures.messages(), Settings.from_environment().rules)
@@ -62,7 +66,7 @@ def books(
         raise typer.Exit(1)
 
 
-def _lines(rebuilt: Rebuilt) -> Iterator[str]:
+def _lines(rebuilt: "Rebuilt") -> Iterator[str]:
     """Yield the account of each book in a line for people, and of all in the last."""
     width = max((len(account.instrument_id) for account in rebuilt.accounts), default=0)
     for account in rebuilt.accounts:
@@ -72,7 +76,7 @@ def _lines(rebuilt: Rebuilt) -> Iterator[str]:
         yield f"{venue}: {count:,} frames could not be read"
 
 
-def _said(accounts: Sequence[Account]) -> str:
+def _said(accounts: "Sequence[Account]") -> str:
     def total(name: str) -> int:
         return sum(getattr(account, name) for account in accounts)
 

@@ -3,19 +3,20 @@
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from featurestore.store.location import Store
-from featurestore.store.tables import TABLES
 from schemas.errors import SettingsError
 from schemas.rules import SECOND_NS
 from streams.commands.checks import require_broker, require_writable
 from streams.commands.screen import console
 from streams.settings import Settings
+
+if TYPE_CHECKING:
+    from featurestore.store import Store
 
 app = typer.Typer(help="The offline store: write it, compact it, export training sets.", no_args_is_help=True)
 
@@ -33,6 +34,8 @@ def run() -> None:
 @app.command()
 def show() -> None:
     """List the tables: records, files, version and columns."""
+    from featurestore.store.tables import TABLES
+
     opened = _store()
     table = Table("table", "records", "files", "version", "columns", "what", title=opened.url)
     for spec in TABLES.values():
@@ -157,5 +160,8 @@ def _manifest_of(out: Path) -> Path:
     return out.with_name(f"{out.name}.manifest.json")
 
 
-def _store() -> Store:
+def _store() -> "Store":
+    # Its readers take a second to import, which every process of every stage would pay.
+    from featurestore.store import Store
+
     return Store(Settings.from_environment().store_url, os.environ)
