@@ -1,0 +1,151 @@
+"""From an id to record, rows, tensors and bundle, on topics played by lists."""
+
+from types import SimpleNamespace
+
+import msgspec
+import numpy as np
+import pytest
+
+from schemas.errors import SettingsError, StateError
+from schemas.forecasts import ExpertForecast, Forecast, ModelName, Receipt, encode_json
+from schemas.rules import SECOND_NS
+from schemas.topics import FEATURE_ROW, FORECAST
+from streams.explain import finding
+from streams.infer.window import Window
+from streams.stage import Message
+from tests.unit.streams.infer.infer_cases import FEATURES, INTERVALS, SHAPE, T0, row_message
+from triton_models.bundle import read
+from triton_models.export import REPOSITORY, versions
+
+BTC = "binance:BTC-USDT"
+SPEC = SimpleNamespace(
+    features=FEATURES, modalities=SHAPE.modalities, intervals=INTERVALS, row_interval_ns=SECOND_NS, scaling=()
+)
+
+
+def forecast(second, *, instrument=BTC, status="model", rows=(0, 0), digest="", experts=None):
+    return Forecast(
+        id=f"{instrument}@{T0 + second * SECOND_NS}",
+        instrument_id=instrument,
+        origin_time_ns=T0 + second * SECOND_NS,
+        status=status,
+        reason="" if status == "model" else "no answer within the deadline",
+        horizons={},
+        model=ModelName(name="combined", version="1", hash="h"),
+        feature_set_id="f",
+        valid_until_ns=0,
+        experts=experts or {},
+        receipt=Receipt(rows=[(FEATURE_ROW, 2, *rows)], features_hash=digest, batch=(16, 0)),
+    )
+
+
+class Topics:
+    """Topics of four partitions whose only records are in partition 2, BTC's; counts what is read."""
+
+    def __init__(self, **records):
+        self.records, self.low, self.read = records, {}, 0
+
+    def read_topic(self, _settings, topic, *, partitions, start):
+        assert list(partitions) == [2]
+        for offset, value in enumerate(self.records[topic]):
+            if offset >= max(start[2], self.low.get(topic, 0)):
+                self.read += 1
+                yield Message(topic, 2, offset, None, {}, value, 0)
+
+    def watermarks(self, _settings, topic):
+        return {2: (self.low.get(topic, 0), len(self.records[topic]))}
+
+    def partition_counts(self, _settings, names):
+        return dict.fromkeys((name for name in names if name in self.records), 4)
+
+
+@pytest.fixture
+def topics(monkeypatch):
+    def play(forecasts, rows=()):
+        one = Topics(**{FORECAST: [encode_json(each) for each in forecasts], FEATURE_ROW: list(rows)})
+        for name in ("read_topic", "watermarks", "partition_counts"):
+            monkeypatch.setattr(finding, name, getattr(one, name))
+        return one
+
+    return play
+
+
+def test_a_forecast_is_found_without_reading_all(topics):
+    log = topics([forecast(second) for second in range(20_000)])
+    found = finding.find_forecast(None, BTC, T0 + 13_579 * SECOND_NS)
+    assert found.origin_time_ns == T0 + 13_579 * SECOND_NS
+    assert log.read < 2_500
+
+
+def test_the_first_record_of_an_id_is_the_forecast(topics):
+    first, repeat = forecast(5, digest="first"), forecast(5, digest="repeat")
+    topics([*(forecast(second) for second in range(5)), first, forecast(6), repeat, forecast(7)])
+    assert finding.find_forecast(None, BTC, T0 + 5 * SECOND_NS).receipt.features_hash == "first"
+
+
+def test_what_is_not_there_is_told_in_a_line(topics):
+    topics([forecast(second) for second in range(100, 300)])
+    with pytest.raises(StateError, match=r"@\d+: not on forecast.volatility.v1\[2\]; no such forecast was made"):
+        finding.find_forecast(None, BTC, T0 + 999 * SECOND_NS)
+    with pytest.raises(StateError, match=r"the topic begins with binance:BTC-USDT@\d+: it is expired, or never was"):
+        finding.find_forecast(None, BTC, T0 + 5 * SECOND_NS)
+    with pytest.raises(SettingsError, match=r"'BTC': expected instrument_id@origin_time_ns"):
+        finding.parse_id("BTC")
+
+
+def test_rows_of_the_receipt_make_the_tensors_that_infer_saw():
+    messages = [row_message(second, variance=1e-6 * (1 + second)) for second in range(12)]
+    rows = [(offset, finding.decode_rows(value)) for offset, value in enumerate(messages)]
+    live = Window(SHAPE)
+    for offset, each in rows[:10]:
+        live.push(each, offset)
+    seen, digest = finding.tensors_at(rows, SPEC, BTC, T0 + 9 * SECOND_NS)
+    assert digest == live.tensors((BTC,)).digest(0)
+    assert seen.features[-1, 0] == np.float32(1e-5)
+    first, last = live.offsets
+    assert finding.tensors_at(rows[first : last + 1], SPEC, BTC, T0 + 9 * SECOND_NS)[1] == digest
+    assert finding.tensors_at(rows[first + 1 :], SPEC, BTC, T0 + 9 * SECOND_NS)[1] != digest
+    with pytest.raises(StateError, match="has no row of it at that time"):
+        finding.tensors_at(rows, SPEC, "binance:ETH-USDT", T0 + 9 * SECOND_NS)
+
+
+def test_expired_rows_are_told(topics):
+    log = topics([], [row_message(second) for second in range(40)])
+    log.low[FEATURE_ROW] = 7
+    with pytest.raises(StateError, match=r"its rows are expired; feature.row.v1\[2\] begins at 7, they at 3"):
+        list(finding.rows_behind(None, forecast(20, rows=(3, 6)), 0))
+    behind = [offset for offset, _ in finding.rows_behind(None, forecast(20, rows=(20, 23)), 5)]
+    assert behind == list(range(10, 24))
+
+
+def test_rows_that_are_not_those_of_the_receipt_are_told(topics, monkeypatch):
+    told = forecast(20, rows=(17, 20), digest="0123456789abcdef")
+    topics([told], [row_message(second) for second in range(40)])
+    monkeypatch.setattr(finding, "bundle_of", lambda *_: SimpleNamespace(spec=SPEC))
+    settings = SimpleNamespace(profile="ticks")
+    with pytest.raises(StateError, match="the receipt says 0123456789ab"):
+        finding.find(settings, told.id, "performer", 0, REPOSITORY)
+    seen = finding.tensors_at(
+        [(o, finding.decode_rows(row_message(o))) for o in range(17, 21)], SPEC, BTC, told.origin_time_ns
+    )
+    good = msgspec.structs.replace(told, receipt=msgspec.structs.replace(told.receipt, features_hash=seen[1]))
+    topics([good], [row_message(second) for second in range(40)])
+    found = finding.find(settings, told.id, "performer", 5 * SECOND_NS, REPOSITORY)
+    assert found.seen.features.tobytes() == seen[0].features.tobytes()
+    assert found.before is not None
+
+
+def test_a_bundle_is_that_of_the_record_or_none():
+    bundle = read(versions(REPOSITORY / "performer-ticks")[0])
+    experts = {name: ExpertForecast(weight=0.5, hash=bundle.hash) for name in ("har", "performer")}
+    good = forecast(1, experts=experts)
+    assert finding.bundle_of(good, "performer", "ticks", REPOSITORY).hash == bundle.hash
+    with pytest.raises(SettingsError, match="--expert: expected one of performer behind it, got 'lstm'"):
+        finding.bundle_of(good, "lstm", "ticks", REPOSITORY)
+    other = forecast(1, experts={"performer": ExpertForecast(weight=1.0, hash="ab" * 32)})
+    with pytest.raises(StateError, match="performer abababababab made it, which is not in"):
+        finding.bundle_of(other, "performer", "ticks", REPOSITORY)
+    with pytest.raises(
+        StateError, match=r"is a fallback forecast \(no answer within the deadline\); no network made it"
+    ):
+        finding.bundle_of(forecast(1, status="fallback"), "performer", "ticks", REPOSITORY)
