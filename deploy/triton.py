@@ -1,5 +1,6 @@
 """tritonserver on this machine, from the wheel that carries its binary, with the Python backend on the CPU."""
 
+import compileall
 import http.client
 import os
 import shutil
@@ -70,6 +71,7 @@ class TritonServer:
         configuration = fingerprint(command, environment)
         if not self.daemon.serves(configuration, self.is_live):
             self.stop()
+            _compile(self._repository)
             require_free("Triton", self._ports.triton_http, self._ports.triton_grpc, self._ports.triton_metrics)
             self.daemon.start(command, environment, configuration)
             self.daemon.wait_until(self.is_live, READY_SECONDS)
@@ -125,6 +127,16 @@ class TritonServer:
             "--allow-cpu-metrics=false",
             "--allow-gpu-metrics=false",
         ]
+
+
+def _compile(repository: Path) -> None:
+    """Write the bytecode of each version's `model.py` before the backend does.
+
+    It ignores PYTHONDONTWRITEBYTECODE, and what it writes while a version loads is a change of that
+    version to Triton: the next load, of whatever version, would load it anew.
+    """
+    for source in repository.glob("*/*/model.py"):
+        compileall.compile_file(source, quiet=2)
 
 
 def _environment() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """What tritonserver reads: `repository/<model>/config.pbtxt` and `<version>/` with a bundle in it."""
 
+import compileall
 from pathlib import Path
 
 from schemas.errors import StateError
@@ -47,8 +48,14 @@ def publish(spec: Spec, weights: Weights, repository: Path = REPOSITORY) -> Bund
             text = f"{other} has other tensors than version {spec.version}, and Triton serves all versions as one model"
             raise StateError(f"{text}; give another folder, or remove the versions that are not used any more")
     bundle = write(model / spec.version, spec, weights)
-    (model / spec.version / "model.py").write_text(_MODEL)
-    (model / "config.pbtxt").write_text(config)
+    program = model / spec.version / "model.py"
+    program.write_text(_MODEL)
+    # Bytecode that Triton wrote while it loads a version would be a change of that version to it.
+    compileall.compile_file(program, quiet=2)
+    written = model / "config.pbtxt"
+    # Triton loads all versions anew where this file is newer than they are.
+    if not written.is_file() or written.read_text() != config:
+        written.write_text(config)
     return bundle
 
 
