@@ -47,37 +47,37 @@ def faded(values, border_s):
     return (values * np.exp(-age / FADE_S)).sum(-1)
 
 
-@feature(window="10m")
+@feature(window=["1m", "10m"])
 def bad_news(bad_strength, border_s):
     """Squared sentiment of bad posts about the asset (Tetlock 2007), falling by e in 3 minutes, in posts."""
     return faded(bad_strength, border_s)
 
 
-@feature(window="10m")
+@feature(window=["1m", "10m"])
 def good_news(good_strength, border_s):
     """Squared sentiment of good posts about the asset (Tetlock 2007), falling by e in 3 minutes, in posts."""
     return faded(good_strength, border_s)
 
 
-@feature(window="10m")
+@feature(window=["1m", "10m"])
 def market_bad_news(market_bad_strength, border_s):
     """Squared sentiment of bad posts about the whole market, falling by e in 3 minutes, in posts."""
     return faded(market_bad_strength, border_s)
 
 
-@feature(window="10m")
+@feature(window=["1m", "10m"])
 def market_good_news(market_good_strength, border_s):
     """Squared sentiment of good posts about the whole market, falling by e in 3 minutes, in posts."""
     return faded(market_good_strength, border_s)
 
 
-@feature(window="10m")
+@feature(window=["1m", "10m"])
 def fresh_exchange_inflow(exchange_inflow_units, border_s):
     """The asset's token that reached exchanges less what left, falling by e in 3 minutes, in base units."""
     return faded(exchange_inflow_units, border_s)
 
 
-@feature(window="10m")
+@feature(window=["1m", "10m"])
 def fresh_issuance(minted_usd, burned_usd, border_s):
     """Stablecoin mints minus burns (Chi, Chu and Hao 2024), falling by e in 3 minutes, in US dollars."""
     return faded(minted_usd - burned_usd, border_s)
