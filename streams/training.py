@@ -13,14 +13,16 @@ from schemas.rules import DAY_NS
 from streams.backfill import backfill_messages
 from streams.sources import RawMessage
 from streams.sources.captures import find_captures
-from streams.sources.market import market
+from streams.sources.market import INSTRUMENTS, market
 
-MARKET_HOURS = 36
+MARKET_HOURS = 30
 MARKET_SEED = 20_260_101
 MARKET_START_NS = 20_089 * DAY_NS
 """2025-01-01: well before the market that the demo plays, and of another seed."""
 MARKET_INTENSITY = 0.2
 """A fifth of the rates of quotes and trades; prices, and so the targets, are the same."""
+MARKET_INSTRUMENTS = ("binance:BTC-USDT", "binance-usdm:ETH-USDT-PERP", "bybit:SOL-USDT-PERP", "kraken:ETH-USD")
+"""One of each asset, and one that is quoted seldom: more of one asset share its price and add nothing."""
 
 
 def train_profile(
@@ -59,7 +61,9 @@ def train_profile(
 def training_messages(profile: str, data: Path | None) -> Iterator[RawMessage]:
     """Yield the raw messages that a profile is trained on: the built-in market, or bar files in `data`."""
     if profile == "ticks":
-        return market(MARKET_SEED, MARKET_START_NS, MARKET_HOURS * 3600, intensity=MARKET_INTENSITY)
+        played = tuple(each for each in INSTRUMENTS if each.instrument_id in MARKET_INSTRUMENTS)
+        seconds = MARKET_HOURS * 3600
+        return market(MARKET_SEED, MARKET_START_NS, seconds, instruments=played, intensity=MARKET_INTENSITY)
     if data is None:
         raise SettingsError("--data: expected the folder of 5-minute bar files")
     return find_captures(sorted(data.glob("binance_spot_*_5m.parquet"))).messages()
