@@ -15,7 +15,9 @@ from triton_models.online.conformal import Rates
 from triton_models.online.experts import NEARLY, Learning
 from triton_models.online.panel import calibrate, combine
 
-COMBINED, WITHOUT = "combined", "combined-without-networks"
+COMBINED, WITHOUT, LIVE = "combined", "combined-without-networks", "combined-live"
+SERVED = (REFERENCE, "ewma")
+"""Experts that infer has beside the networks: it serves no LightGBM and no second log-HAR."""
 MEMBERS = (*MEAN_OF, RECURSIVE)
 """Experts that are combined, besides the networks: chosen on bars before 2024-03, as those of the equal-weight mean."""
 
@@ -29,6 +31,9 @@ def with_combinations(walked: Walked, regime: Floats | None) -> Walked:
         found[WITHOUT] = combined(walked, members, regime)
     if any(name in walked.forecasts for name in NETWORKS) and members:
         found[COMBINED] = combined(walked, [*members, *networks], regime)
+    served = [name for name in (*SERVED, *networks) if name in walked.forecasts]
+    if REFERENCE in served and len(served) > 1:
+        found[LIVE] = combined(walked, served, regime)
     return walked._replace(forecasts=found)
 
 

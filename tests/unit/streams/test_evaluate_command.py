@@ -123,7 +123,7 @@ def test_three_files_say_what_was_found(data, tmp_path, monkeypatch):
     assert report["about"]["folds"][0]["train_until"] == "2023-02-20 00:00"
     assert list(report["horizons"]) == ["5m", "1h", "1d"]
     table = pq.read_table(out / "forecasts.parquet").to_pandas()
-    assert set(table["model"]) == {*models, "mean", "combined-without-networks"}
+    assert set(table["model"]) == {*models, "mean", "combined-without-networks", "combined-live"}
     assert table["origin_time_ns"].min() == START_NS + 51 * DAY_NS
     # Anyone can recompute each score from the file.
     for horizon, found in report["horizons"].items():
