@@ -178,6 +178,7 @@ CHANGED = {
             calibration={"5m": CalibrationShift(shift=(-0.1, 0.2), rank=0.4, shifts=SHIFTS, regime=1)},
             experts={"har": replace(JSON["forecast"].experts["har"], weights={"5m": (1.0, 1.0)})},
         ),
+        "attention": replace(JSON["attention"], contributions={"1m": {"trade": 0.1, "quote": -0.02}}),
         "forecast-score": replace(JSON["forecast-score"], regime=0),
         "calibration": replace(
             JSON["calibration"],
