@@ -42,6 +42,7 @@ LOAD_SECONDS = 30.0
 """Deadline of loading a model: 4 s where nothing else runs, most of it the import of torch."""
 IDLE_SECONDS = 10.0
 """A model that nobody asked for so long gets a canary: its death shows before a forecast needs it."""
+_SERVED = frozenset({"READY", "LOADING"})
 _RETRY_SECONDS = 0.2
 _MESSAGE_BYTES = 256 << 20
 _CHANNEL = [
@@ -161,10 +162,10 @@ class TritonClient:
             self._troubled.set()
 
     async def load(self, name: str) -> None:
-        """Have Triton load a model, versions that are new to it too; raises InferenceError."""
+        """Have Triton load a model, all versions that lie there; raises InferenceError."""
         await self._control(self._client.load_model(name, client_timeout=LOAD_SECONDS), f"{name}: cannot be loaded")
 
-    async def _serve_only(self, name: str, versions: Sequence[str]) -> None:
+    async def _serve(self, name: str, versions: Sequence[str]) -> None:
         """Have Triton serve these versions of a model and no other; raises InferenceError."""
         asked = self._client.get_model_config(name, as_json=True, client_timeout=CANARY_SECONDS)
         found: dict[str, Any] = (await self._control(asked, f"{name}: no configuration"))["config"]
@@ -208,16 +209,15 @@ class TritonClient:
     async def _heal(self, model: Served, problem: str) -> None:
         """Load a model that Triton does not have, or whose process is dead."""
         try:
-            states = await self.index()
-            state = states.get((model.name, model.version))
+            states = {version: state for (name, version), state in (await self.index()).items() if name == model.name}
+            others = [name for name, state in states.items() if name != model.version and state in _SERVED]
             if "not healthy" in problem:
                 LOGGER.warning("%s %s: its process is dead, loading it again", model.name, model.version)
-                ready = [version for (name, version), one in states.items() if name == model.name and one == "READY"]
-                others = [version for version in ready if version != model.version]
-                await (self._serve_only(model.name, others) if others else self.unload(model.name))
-                await self.load(model.name)
-            elif state not in {"READY", "LOADING"}:
-                await self.load(model.name)
+                await (self._serve(model.name, others) if others else self.unload(model.name))
+            elif states.get(model.version) in _SERVED:
+                return
+            # Triton does nothing for a plain load of a model whose files are as they were.
+            await (self._serve(model.name, [*others, model.version]) if others else self.load(model.name))
         except InferenceError as error:
             LOGGER.debug("%s", error)
 
