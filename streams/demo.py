@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from deploy.ports import free_ports, is_free
 from deploy.stack import default_folder, private_stack
+from deploy.triton import repository_models
 from schemas.errors import StackError
 from schemas.metrics import EVENTS_RECEIVED, FRAMES, OFFSET_LAG
 from schemas.rules import SECOND_NS
@@ -100,7 +101,8 @@ class Demo:
     @contextmanager
     def _stack(self) -> Iterator[Settings]:
         folder = default_folder(f"demo-{os.getpid()}")  # two demos may run at once
-        with private_stack(folder) as stack:
+        served = [name for name in repository_models() if name.endswith(f"-{self._settings.profile}")]
+        with private_stack(folder, models=served) as stack:
             yield dataclasses.replace(
                 self._settings,
                 bootstrap_servers=stack.bootstrap_servers,

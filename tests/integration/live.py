@@ -23,6 +23,8 @@ from streams.scrape import by_label, reads_all, rows_are_written, scrape, total
 from streams.settings import Settings
 from streams.sources.replay import replay
 
+TICK_MODELS = ("lstm-ticks", "performer-ticks")
+"""All that the default profile asks for: each model that Triton loads imports torch."""
 QUIET_SECONDS = 2.5
 READ_BY = {
     "ingest": (),

@@ -11,6 +11,7 @@ from streams.backfill import backfill_topics
 from streams.sources.captures import find_captures
 from streams.sources.market import market
 from tests.integration.live import (
+    TICK_MODELS,
     fill,
     first_rows,
     forecasts,
@@ -68,7 +69,7 @@ def test_workers_and_sizes_of_batches_change_no_row_of_the_recorded_captures(bro
 def played(tmp_path_factory):
     """A stack with Triton whose raw topics hold two minutes of the built-in market."""
     folder = tmp_path_factory.mktemp("played")
-    with private_stack(folder) as stack:
+    with private_stack(folder, models=TICK_MODELS) as stack:
         settings = settings_for(stack, folder)
         fill(settings, market(11, START_NS, 120))
         yield settings, rows_hash(backfill_topics(settings))

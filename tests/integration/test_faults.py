@@ -25,6 +25,7 @@ from streams.sources.faults import damage
 from streams.sources.market import market
 from streams.sources.replay import replay
 from tests.integration.live import (
+    TICK_MODELS,
     fill,
     first_rows,
     forecasts,
@@ -44,7 +45,7 @@ OUTAGE_SECONDS = 20.0
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory):
     """A broker, and a tritonserver to kill."""
-    with private_stack(tmp_path_factory.mktemp("servers")) as stack:
+    with private_stack(tmp_path_factory.mktemp("servers"), models=TICK_MODELS) as stack:
         yield stack
 
 
