@@ -47,16 +47,17 @@ def evaluate(  # noqa: PLR0913, PLR0917  # one parameter for each option of the 
 
     until_ns = day_ns(last) + DAY_NS
     folds = Folds(day_ns(train_until) + DAY_NS, day_ns(first), until_ns)
-    experts = choose(models or (), seeds=SEEDS if seeds is None else seeds, ablations=ablations)
+    screen = Progress(console=Console(stderr=True))
+    task = screen.add_task("rows", total=1.0)
+
+    def told(text: str, ratio: float | None = None) -> None:
+        screen.update(task, description=text, completed=ratio)
+
+    experts = choose(models or (), seeds=SEEDS if seeds is None else seeds, ablations=ablations, told=told)
     asked = ask(data, until_ns, instruments or (), held_out or ())
     asked.require(folds)
     require_folders(out=out, cache=cache or out / "rows")
-    with Progress(console=Console(stderr=True)) as screen:
-        task = screen.add_task("rows", total=1.0)
-
-        def told(text: str, ratio: float) -> None:
-            screen.update(task, description=text, completed=ratio)
-
+    with screen:
         panel = asked.panel(cache or out / "rows", told)
         about: dict[str, Any] = {
             "profile": profile,

@@ -10,7 +10,7 @@ from triton_models.baselines.all import experts
 from triton_models.baselines.corrected import Corrected
 from triton_models.baselines.har import reference_level
 from triton_models.evaluation.folds import Folds
-from triton_models.evaluation.networks import DEFAULT_WALK, Bases, NetworkExpert, base_of
+from triton_models.evaluation.networks import DEFAULT_WALK, Bases, NetworkExpert, Told, base_of
 from triton_models.evaluation.panel import Expert, Forecasts, Panel
 from triton_models.evaluation.summary import NETWORKS, REFERENCE
 from triton_models.networks import ABLATIONS
@@ -51,9 +51,10 @@ class Reference:
 class OnReference:
     """A network on the reference, which is fitted when the first forecast is asked for."""
 
-    def __init__(self, name: str, reference: Reference, seeds: int, *, kind: str = "") -> None:
+    def __init__(self, name: str, reference: Reference, seeds: int, told: Told, *, kind: str = "") -> None:
         """Take a name, and the network's kind where that is another."""
         self.name = name
+        self._told = told
         self._kind = kind or name
         self._reference = reference
         self._walk = msgspec.structs.replace(DEFAULT_WALK, seeds=tuple(range(seeds)))
@@ -63,11 +64,17 @@ class OnReference:
         """Forecast the rows of all folds."""
         base = self._reference.of(panel, folds)
         if self._expert is None or self._expert[0] is not base:
-            self._expert = base, NetworkExpert(self._kind, base, walk=self._walk)
+            self._expert = base, NetworkExpert(self._kind, base, walk=self._walk, told=self._told)
         return self._expert[1].forecasts(panel, folds, horizon)
 
 
-def choose(names: Sequence[str] = (), *, seeds: int = SEEDS, ablations: bool = False) -> tuple[Expert, ...]:
+def choose(
+    names: Sequence[str] = (),
+    *,
+    seeds: int = SEEDS,
+    ablations: bool = False,
+    told: Told = lambda _text: None,
+) -> tuple[Expert, ...]:
     """Return the experts with these names, all where none is named; no networks where there are no seeds.
 
     Ablations are evaluated where they are named or asked for.
@@ -78,9 +85,9 @@ def choose(names: Sequence[str] = (), *, seeds: int = SEEDS, ablations: bool = F
     reference = Reference()
     found: dict[str, Expert] = {expert.name: expert for expert in experts()}
     if seeds:
-        found |= {name: OnReference(name, reference, seeds) for name in NETWORKS}
-    more: dict[str, Expert] = {name: OnReference(name, reference, 1) for name in ABLATIONS}
-    more[ONE_SEED] = OnReference(ONE_SEED, reference, 1, kind="performer")
+        found |= {name: OnReference(name, reference, seeds, told) for name in NETWORKS}
+    more: dict[str, Expert] = {name: OnReference(name, reference, 1, told) for name in ABLATIONS}
+    more[ONE_SEED] = OnReference(ONE_SEED, reference, 1, told, kind="performer")
     unknown = [name for name in names if name not in found | more]
     if unknown:
         raise SettingsError(f"--models: no model {', '.join(unknown)}; there are {', '.join(found | more)}")

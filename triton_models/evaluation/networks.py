@@ -6,7 +6,7 @@ seeds, in log variance. In the first fold a network learns from nothing, in late
 the weights it has (`Walk.refresh`) or stays as it is.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -31,6 +31,8 @@ from triton_models.pinned import Pinned, pin
 
 __all__ = ["DEFAULT_WALK", "Bases", "Learned", "NetworkExpert", "Walk", "base_of", "table_of"]
 
+Told = Callable[[str], None]
+"""Called with what is being done: a seed of a network takes minutes."""
 _BLOCK = 1024
 """Rows that are forecast at once: more fall out of the cache."""
 _NONE = Har(windows=(), horizons=(), coefficients=(), smearing=(), residuals=())
@@ -88,12 +90,14 @@ class NetworkExpert:
         *,
         features: Sequence[str] = (),
         walk: Walk = DEFAULT_WALK,
+        told: Told = lambda _text: None,
     ) -> None:
         """Take base forecasts by horizon, of all rows that are learnt from or forecast.
 
         `kind` is one of `networks.build`; features are those of an evaluation's networks, and gates choose among them.
         """
         self.name, self.walk = kind, walk
+        self._told = told
         self._base = base
         self._pinned = pin(PROFILE, features or NETWORK_FEATURES)
         self._done: tuple[object, dict[str, Forecasts]] = (None, {})
@@ -131,7 +135,8 @@ class NetworkExpert:
         """Yield the rows of each fold and one network's log levels of them (N, H, 1 + Q)."""
         network: Network | None = None
         left: tuple[str, ...] = ()
-        for fold in folds:
+        for place, fold in enumerate(folds, start=1):
+            self._told(f"{self.name}: seed {seed}, month {place} of {len(folds)}")
             options = self.walk.first if network is None else self.walk.refresh
             if options is not None:
                 options = msgspec.structs.replace(options, seed=seed)
