@@ -187,6 +187,7 @@ def _check(spec: Spec, where: str) -> None:
         "$.row_interval_ns": spec.row_interval_ns <= 0,
         "$.size": min(msgspec.structs.astuple(spec.size)) < 1 or spec.size.width % spec.size.heads != 0,
         "$.har.windows": not windows or not set(spec.har.windows) <= set(spec.features),
+        "$.regimes": spec.regimes is not None and not spec.regimes.fits(spec.features),
         "$.har.horizons": spec.har.horizons != spec.horizons,
         "$.har": parts != {windows}
         or rows != {horizons}

@@ -20,6 +20,7 @@ from triton_models.learning import Progress, deterministic, forget, learn, outpu
 from triton_models.material import DEFAULTS, Material, Options
 from triton_models.networks import Network, build
 from triton_models.networks.gates import fold, gate
+from triton_models.online.regimes import watch
 from triton_models.pinned import pin
 
 
@@ -126,6 +127,7 @@ def _spec(material: Material, profile: str, kind: str, version: str) -> Spec:
         scaling=material.scaling,
         size=options.size,
         har=material.har,
+        regimes=watch(table, profile),
     )
 
 

@@ -19,6 +19,7 @@ from schemas.rows import Rows
 from schemas.rules import HOUR_NS, MINUTE_NS
 from triton_models.evaluation.regimes import Regimes, fit, likeliest
 from triton_models.har import window_ns
+from triton_models.online.conformal import REGIMES
 
 if TYPE_CHECKING:
     from triton_models.dataset import RowTable
@@ -44,6 +45,21 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
     long: str
     step_ns: int
     regimes: Regimes
+
+    def fits(self, features: Sequence[str]) -> bool:
+        """Say whether these numbers are a chain over features among `features`."""
+        chain = self.regimes
+        states = len(chain.means)
+        rows = {len(chain.means), len(chain.deviations), len(chain.transitions), *map(len, chain.transitions)}
+        numbers = np.array([*chain.means, *chain.deviations, *(one for row in chain.transitions for one in row)])
+        return (
+            {self.short, self.long} <= set(features)
+            and self.step_ns > 0
+            and rows == {states}
+            and 1 <= states <= REGIMES
+            and bool(np.isfinite(numbers).all())
+            and min(chain.deviations) > 0
+        )
 
     def values(self, short: Floats, long: Floats) -> Floats:
         """Return the log ratio of the features' rates, NaN where one of them is not known or 0."""

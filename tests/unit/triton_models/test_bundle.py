@@ -1,10 +1,16 @@
 import json
 
+import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from schemas.errors import DecodeError
 from triton_models.bundle import SPEC_FILE, WEIGHTS_FILE, read, write
+from triton_models.online.regimes import Watched
+
+CHAIN = {"means": [0.0, 1.0], "deviations": [1.0, 1.0], "transitions": [[0.9, 0.1], [0.2, 0.8]]}
+REGIMES = {"short": "realised_variance_5m", "long": "realised_variance_1h", "step_ns": 60, "regimes": CHAIN}
 
 
 @pytest.fixture
@@ -23,6 +29,21 @@ def test_the_same_model_has_the_same_bytes(bundle, random_weights, tmp_path):
     write(tmp_path / "again", bundle.spec, random_weights(bundle.spec))
     for name in (SPEC_FILE, WEIGHTS_FILE):
         assert (tmp_path / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_what_tells_regimes_is_part_of_the_bundle(bundle, random_weights, tmp_path):
+    watched = msgspec.convert(REGIMES, Watched)
+    other = write(tmp_path / "other", replace(bundle.spec, regimes=watched), random_weights(bundle.spec))
+    assert read(tmp_path / "other").spec.regimes == watched
+    assert other.hash != bundle.hash
+
+
+def test_a_bundle_from_before_there_were_regimes_is_read(bundle, tmp_path):
+    path = tmp_path / SPEC_FILE
+    document = json.loads(path.read_text())
+    del document["regimes"]
+    path.write_text(json.dumps(document))
+    assert (read(tmp_path).spec, read(tmp_path).hash) == (bundle.spec, bundle.hash)
 
 
 def test_changed_weights_are_noticed(bundle, tmp_path):
@@ -45,6 +66,10 @@ def test_changed_weights_are_noticed(bundle, tmp_path):
         ({"modality_of": [0, 0, 0, 0, 9]}, r"\$\.modality_of"),
         ({"row_interval_ns": 0}, r"\$\.row_interval_ns"),
         ({"version": "2"}, r"\$\.hash"),
+        ({"regimes": REGIMES | {"short": "nobody_5m"}}, r"\$\.regimes"),
+        ({"regimes": REGIMES | {"step_ns": 0}}, r"\$\.regimes"),
+        ({"regimes": REGIMES | {"regimes": CHAIN | {"means": [0.0]}}}, r"\$\.regimes"),
+        ({"regimes": REGIMES | {"regimes": CHAIN | {"deviations": [1.0, 0.0]}}}, r"\$\.regimes"),
         ({"hash": 5}, r"at `\$\.hash`"),
     ],
 )

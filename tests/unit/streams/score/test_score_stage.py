@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 
 from schemas.forecasts import encode_json
-from schemas.metrics import BUILD_INFO, FORECASTS_NOT_SCORED
+from schemas.metrics import BUILD_INFO, COVERAGE, EXPERT_WEIGHT, FORECASTS_NOT_SCORED, REGIME_COVERAGE
 from schemas.topics import FEATURE_ROW, FORECAST
 from streams.metrics_server import Metrics
 from streams.score.stage import ScoreStage
@@ -46,3 +46,27 @@ def test_a_process_says_what_it_is():
     asyncio.run(_scenario(outlet))
     ((sample,),) = [one.samples for one in outlet.metrics.registry.collect() if one.name == BUILD_INFO.name]
     assert (sample.labels["rules_id"], sample.value) == (outlet.settings.rules.rules_id, 1)
+
+
+async def _learning(outlet):
+    stage = ScoreStage()
+    await stage.started(outlet)
+    await stage.assigned(1, None)
+    for offset in range(40):
+        right = offset % 2
+        value = encode_json(forecast(10 * offset, mean=1e-6 if right else 1e-3, regime=right))
+        await stage.process(Message(FORECAST, 1, offset, None, {}, value, 0))
+        await stage.process(Message(FEATURE_ROW, 1, offset, None, {}, row(10 * offset), 0))
+    for offset in range(40, 46):
+        await stage.process(Message(FEATURE_ROW, 1, offset, None, {}, row(10 * offset), 0))
+
+
+def test_coverage_is_told_by_regime_and_weights_by_expert():
+    outlet = Outlet()
+    asyncio.run(_learning(outlet))
+    assert outlet.metrics.value(COVERAGE, horizon="1m", level="0.9") == 0.5
+    assert outlet.metrics.value(REGIME_COVERAGE, horizon="1m", regime="0") == 0.0
+    assert outlet.metrics.value(REGIME_COVERAGE, horizon="1m", regime="1") == 1.0
+    for of in ("mean", "quantiles"):
+        weights = [outlet.metrics.value(EXPERT_WEIGHT, horizon="1m", expert=name, of=of) for name in ("har", "lstm")]
+        assert sum(weights) == 1.0
