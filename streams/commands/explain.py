@@ -10,9 +10,8 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from deploy.triton import REPOSITORY
 from schemas.errors import SettingsError
-from schemas.rules import SECOND_NS
+from schemas.rules import PROFILES, SECOND_NS, Rules
 from schemas.tensors import HORIZON_NS, YEAR_NS
 from streams.commands.checks import require_writable
 from streams.commands.screen import console
@@ -21,7 +20,7 @@ from streams.settings import Settings
 if TYPE_CHECKING:
     from streams.explain.truth import Rates
 
-_BEFORE_SECONDS = 60.0
+_BEFORE_SECONDS = 10.0
 
 
 def explain(
@@ -48,14 +47,31 @@ def explain(
         raise SettingsError("expected the ID of a forecast, or --market SECONDS")
     if plot is not None:
         require_writable(plot=plot)
+    settings = Settings.from_environment()
+    before_ns = _whole_rows(before, PROFILES["ticks"] if market is not None else settings.rules)
     if market is not None:
-        _explain_market(market, expert, as_json=as_json)
+        _explain_market(market, expert, before_ns, Path(settings.model_repository), as_json=as_json)
     else:
-        _explain_forecast(str(forecast_id), expert, horizon, before, plot, as_json=as_json)
+        _explain_forecast(settings, str(forecast_id), expert, horizon, before_ns, plot, as_json=as_json)
+
+
+def _whole_rows(seconds: float, rules: Rules) -> int:
+    nanoseconds = round(seconds * SECOND_NS)
+    if nanoseconds < 0 or nanoseconds % rules.row_interval_ns:
+        whole = rules.row_interval_ns / SECOND_NS
+        raise SettingsError(f"--before: expected whole row intervals of {whole:g} s, got {seconds:g}")
+    return nanoseconds
 
 
 def _explain_forecast(
-    forecast_id: str, expert: str, horizon: str | None, before: float, plot: Path | None, *, as_json: bool
+    settings: Settings,
+    forecast_id: str,
+    expert: str,
+    horizon: str | None,
+    before_ns: int,
+    plot: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     from streams.explain.finding import find
     from streams.explain.table import document, table_of
@@ -63,12 +79,7 @@ def _explain_forecast(
     from triton_models.explanation.explain import explain as explain_tensors
     from triton_models.predictor import Predictor
 
-    settings = Settings.from_environment()
-    row_ns = settings.rules.row_interval_ns
-    before_ns = round(before * SECOND_NS)
-    if before_ns < 0 or before_ns % row_ns:
-        raise SettingsError(f"--before: expected whole row intervals of {row_ns / SECOND_NS:g} s, got {before:g}")
-    found = find(settings, forecast_id, expert, before_ns, REPOSITORY)
+    found = find(settings, forecast_id, expert, before_ns, Path(settings.model_repository))
     spec = found.bundle.spec
     chosen = horizon or spec.horizons[0]
     if chosen not in spec.horizons:
@@ -81,7 +92,7 @@ def _explain_forecast(
         origin_time_ns=found.forecast.origin_time_ns,
         forecast_id=forecast_id,
     )
-    against = f"{before:g} s earlier" if found.before else "nothing heard of"
+    against = f"{before_ns / SECOND_NS:g} s earlier" if found.before else "nothing heard of"
     title = f"{forecast_id}, {spec.name} {spec.version} against {against}"
     if as_json:
         typer.echo(json.dumps(document(explanation, id=forecast_id, model=spec.name, against=against)))
@@ -96,20 +107,23 @@ def _explain_forecast(
         plot_explanation(explanation, plot, title, (first, second))
 
 
-def _explain_market(seconds: int, expert: str, *, as_json: bool) -> None:
+def _explain_market(seconds: int, expert: str, before_ns: int, repository: Path, *, as_json: bool) -> None:
     from streams.explain.truth import explain_shocks, market_rows, rates, told_by
     from triton_models.export import versions
     from triton_models.predictor import Predictor
 
-    folder = REPOSITORY / f"{expert}-ticks"
+    folder = repository / f"{expert}-ticks"
     if not folder.is_dir():
-        raise SettingsError(f"--expert: there is no {folder.name} in {REPOSITORY}")
+        raise SettingsError(f"--expert: there is no {folder.name} in {repository}")
+    if not before_ns:
+        raise SettingsError("--before: expected more than 0 with --market, whose shocks are changes")
     predictor = Predictor.load(versions(folder)[0])
     with TemporaryDirectory(prefix="foreshock-explain-") as scratch, Progress(console=Console(stderr=True)) as screen:
         task = screen.add_task("rows of the market", total=None)
         table = market_rows(predictor.bundle.spec, seconds, Path(scratch) / "rows.parquet")
         screen.update(task, description="shocks", total=1.0)
-        cases = explain_shocks(predictor, table, told_by(seconds), lambda ratio: screen.update(task, completed=ratio))
+        told = told_by(seconds)
+        cases = explain_shocks(predictor, table, told, before_ns, lambda ratio: screen.update(task, completed=ratio))
         screen.update(task, completed=1.0)
     found = rates(cases)
     if as_json:

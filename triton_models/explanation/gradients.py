@@ -22,12 +22,12 @@ from triton_models.predictor import Predictor
 
 Floats = npt.NDArray[np.float64]
 
-STEPS = 128
+STEPS = 64
 """Points of the line, by the midpoint rule."""
 
 
 class Integrated(NamedTuple):
-    """What integrated gradients say, each (M, H)."""
+    """What integrated gradients say of one horizon, each (M,)."""
 
     correction: Floats
     """Of the network's correction to the log expected variance, by gradients."""
@@ -36,14 +36,19 @@ class Integrated(NamedTuple):
 
     @property
     def total(self) -> Floats:
-        """The share of each modality in the whole forecast (M, H)."""
+        """The share of each modality in the whole forecast (M,)."""
         return self.correction + self.base
 
 
-def integrated_gradients(predictor: Predictor, game: Game, origin_time_ns: int, steps: int = STEPS) -> Integrated:
-    """Return the shares of modalities; their sum is what the forecast differs from its reference, up to the rule."""
+def integrated_gradients(
+    predictor: Predictor, game: Game, origin_time_ns: int, horizon: int, steps: int = STEPS
+) -> Integrated:
+    """Return the shares of modalities in the forecast of the horizon at this place.
+
+    Their sum is what the forecast differs from its reference, up to the rule of integration.
+    """
     base = Game(game.spec, base_alone(predictor.bundle, origin_time_ns), game.seen, game.reference)
-    return Integrated(_correction(predictor, game, steps), shapley(base.table))
+    return Integrated(_correction(predictor, game, horizon, steps), shapley(base.table)[:, horizon])
 
 
 class _Given(nn.Module):
@@ -58,7 +63,7 @@ class _Given(nn.Module):
         return self.scaled
 
 
-def _correction(predictor: Predictor, game: Game, steps: int) -> Floats:
+def _correction(predictor: Predictor, game: Game, horizon: int, steps: int) -> Floats:
     network = copy.deepcopy(predictor.network).cpu().double()
     seen, reference = (_scaled(predictor.network, tensors) for tensors in (game.seen, game.reference))
     along = (torch.arange(steps, dtype=torch.float64) + 0.5) / steps
@@ -68,14 +73,10 @@ def _correction(predictor: Predictor, game: Game, steps: int) -> Floats:
     network.inputs = _Given(line)  # type: ignore[assignment]
     correction, _ = network(*line[:3])
     members = nn.functional.one_hot(torch.tensor(game.spec.modality_of), len(game.spec.modalities)).double()  # (F, M)
-    shares = []
-    for horizon in range(correction.mean.shape[1]):
-        slopes = torch.autograd.grad(
-            correction.mean[:, horizon].sum(), line, retain_graph=True, allow_unused=True, materialize_grads=True
-        )
-        parts = Scaled(*((s.mean(0) * (b - a)[0]).sum(0) for s, a, b in zip(slopes, reference, seen, strict=True)))
-        shares.append(((parts.values + parts.mask) @ members + parts.age + parts.present).numpy())
-    return np.stack(shares, axis=-1)
+    total = correction.mean[:, horizon].sum()
+    slopes = torch.autograd.grad(total, line, allow_unused=True, materialize_grads=True)
+    parts = Scaled(*((s.mean(0) * (b - a)[0]).sum(0) for s, a, b in zip(slopes, reference, seen, strict=True)))
+    return np.asarray(((parts.values + parts.mask) @ members + parts.age + parts.present).numpy())
 
 
 def _scaled(network: Network, tensors: Tensors) -> Scaled:
