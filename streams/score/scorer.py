@@ -215,7 +215,8 @@ class Scorer:
         try:
             state = msgspec.msgpack.decode(blob, type=State)
         except msgspec.DecodeError as error:
-            raise StateError(f"score: unreadable checkpoint: {error}; delete it, and learning begins anew") from None
+            hint = "another release wrote it; `foreshock down --wipe` begins anew"
+            raise StateError(f"score: unreadable checkpoint: {error}; {hint}") from None
         self._row_ns, self._forecast_ns = state.row_ns, state.forecast_ns
         self._origins = state.origins
         self._cells = {

@@ -2,6 +2,7 @@
 
 import random
 
+import msgspec
 import numpy as np
 import pytest
 from msgspec.structs import replace
@@ -292,8 +293,14 @@ def test_rows_are_kept_only_while_forecasts_are_behind():
 
 
 def test_a_checkpoint_of_other_bytes_is_an_error():
-    with pytest.raises(StateError, match=r"unreadable checkpoint: .*; delete it, and learning begins anew"):
+    with pytest.raises(StateError, match=r"unreadable checkpoint: .*; another release wrote it; .* begins anew"):
         scorer().restore(b"\x01")
+
+
+def test_a_checkpoint_of_an_earlier_release_is_an_error():
+    earlier = {"resume": {}, "row_ns": 0, "forecast_ns": 0, "origins": {}, "waiting": [], "trackers": {}}
+    with pytest.raises(StateError, match=r"missing required field `cells`; another release wrote it"):
+        scorer().restore(msgspec.msgpack.encode(earlier))
 
 
 def test_another_chain_of_regimes_begins_anew_and_the_weights_go_on():
