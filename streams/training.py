@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import Progress
@@ -14,6 +15,9 @@ from streams.backfill import backfill_messages
 from streams.sources import RawMessage
 from streams.sources.captures import find_captures
 from streams.sources.market import INSTRUMENTS, market
+
+if TYPE_CHECKING:
+    from triton_models.material import Options
 
 MARKET_HOURS = 30
 MARKET_SEED = 20_260_101
@@ -29,7 +33,6 @@ def train_profile(
     profile: str, data: Path | None, out: Path, seed: int, console: Console, *, version: str = "1"
 ) -> None:
     """Train and publish one version of both networks of a profile; raises ForeshockError."""
-    from triton_models.material import Options
     from triton_models.pinned import DEFAULTS
     from triton_models.train import train_models
 
@@ -51,11 +54,32 @@ def train_profile(
             profile=profile,
             repository=out,
             version=version,
-            options=Options(seed=seed),
+            options=training_options(profile, seed),
             progress=lambda text, ratio: screen.update(task, description=text, completed=ratio),
         )
     for bundle in bundles:
         console.print(f"{bundle.spec.name} {bundle.spec.version}: {bundle.hash}")
+
+
+def training_options(profile: str, seed: int) -> "Options":
+    """Return how the networks of a profile are trained.
+
+    Ticks: rows come each second, and those of one hour tell the same of slow things. Sixteen rows say
+    what is new, hours ahead choose no epoch, and gates close what 30 hours can only be learned by heart from.
+    """
+    from triton_models.material import Options
+
+    if profile != "ticks":
+        return Options(seed=seed)
+    return Options(
+        seed=seed,
+        intervals=16,
+        epochs=12,
+        patience=6,
+        gate_penalty=5e-4,
+        weight_decay=0.1,
+        longest_choosing="5m",
+    )
 
 
 def training_messages(profile: str, data: Path | None) -> Iterator[RawMessage]:

@@ -23,10 +23,8 @@ from triton_models.networks.gates import GatedInputs
 Progress = Callable[[str, float], None]
 """Called with what is being done and how much of it is done, in [0, 1]."""
 
-_SELECTING_NS = HORIZON_NS["1h"]
-"""Longer horizons have too few independent targets to choose a checkpoint by ..."""
 _LONG_WEIGHT = 0.02
-"""... and networks overfit them (bars, one day: QLIKE 5 % above log-HAR's at full weight)."""
+"""Weight of horizons too long to choose a checkpoint: networks overfit them (bars, a day: QLIKE 5 % above log-HAR)."""
 _RECENTRING = 8192
 """Rows by which means are recentred."""
 _GATE_TRAVEL = 8.0
@@ -66,7 +64,7 @@ def learn(
     network.hurry(enabled=True)
     random = np.random.default_rng(options.seed)
     average = copy.deepcopy(network)
-    weights = torch.tensor([_LONG_WEIGHT if HORIZON_NS[name] > _SELECTING_NS else 1.0 for name in lessons.horizons])
+    weights = torch.tensor([1.0 if _may_choose(lessons, name) else _LONG_WEIGHT for name in lessons.horizons])
     best, history = copy.deepcopy(network.state_dict()), [_validation_loss(network, lessons)]
     costs = [history[0] + _penalty(network, options)]
     steps = options.steps // options.epochs
@@ -154,6 +152,11 @@ def deterministic(seed: int) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def _may_choose(lessons: Lessons, horizon: str) -> bool:
+    """Return whether there are enough independent targets of a horizon to choose a checkpoint by."""
+    return HORIZON_NS[horizon] <= HORIZON_NS[lessons.options.longest_choosing]
+
+
 def _weights(network: Network) -> list[nn.Parameter]:
     """Return what AdamW learns: all parameters but gates, which have steps of their own."""
     gates = network.inputs.gates if isinstance(network.inputs, GatedInputs) else None
@@ -197,7 +200,7 @@ def _average(average: Network, network: Network, decay: float) -> None:
 
 def _validation_loss(network: Network, lessons: Lessons) -> float:
     """Return the mean loss over the horizons that may choose a checkpoint."""
-    chosen = [index for index, name in enumerate(lessons.horizons) if HORIZON_NS[name] <= _SELECTING_NS]
+    chosen = [index for index, name in enumerate(lessons.horizons) if _may_choose(lessons, name)]
     total, count = 0.0, 0
     for examples, correction in outputs(network, lessons, lessons.validation):
         loss = losses(examples, correction)[:, chosen]

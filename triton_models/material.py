@@ -34,6 +34,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """L1 penalty on input gates, 0: no gates. A feature is read if it lowers the loss by more per opening."""
     averaging: float = 0.98
     """Decay of the moving average of weights, per step."""
+    longest_choosing: str = "1h"
+    """The longest horizon that may choose a checkpoint; of longer ones there are too few independent targets."""
     patience: int = 3
     """Epochs without a better validation loss before training ends."""
     validation_ratio: float = 0.15

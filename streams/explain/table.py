@@ -44,7 +44,7 @@ def lines_of(explanation: Explanation) -> list[str]:
     base = {name: share for name, share in explanation.base.items() if abs(share) >= _SHOWN}
     told = ", ".join(f"{name} {share:+.3f}" for name, share in base.items()) or "nothing"
     return [
-        f"In all {moved:+.3f} in the log of the variance expected in {explanation.horizon}: times {math.exp(moved):.2f}.",
+        f"In all {moved:+.3f} in the log of the variance expected in {explanation.horizon}: x {math.exp(moved):.2f}.",
         f"Integrated gradients: the base's own part ({told}) by exact Shapley values; missed {explanation.gap:+.4f}.",
         f"LIME's R2 is {explanation.fidelity:.2f}.",
         "Rank correlation is with leave-one-out; deletion gain is over deletion in random order (0: no better).",
