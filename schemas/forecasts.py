@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from schemas.calibration import Calibration, CalibrationShift, Share
+from schemas.decisions import Drift, ModelDecision
 from schemas.errors import DecodeError
 from schemas.rules import SECOND_NS
 
@@ -18,8 +19,6 @@ _Record = TypeVar("_Record", bound=msgspec.Struct)
 
 Quantiles = dict[str, float]
 """Quantile level ("0.05") to realised variance."""
-Loss = Literal["qlike", "pinball"]
-DecisionKind = Literal["shadow", "promote", "refuse", "rollback", "withdraw"]
 Status = Literal["model", "fallback", "unavailable"]
 
 
@@ -212,47 +211,6 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     columns: list[str] = []
 
 
-class SkillTest(msgspec.Struct, frozen=True, kw_only=True):
-    """A challenger's loss less the active version's, at one horizon: below 0 the challenger is better.
-
-    `difference` is the mean over origins, `statistic` that mean over its standard error, `p_better`
-    and `p_worse` the one-sided p-values. A horizon of fewer than `needed` origins is not tested.
-    """
-
-    horizon: str
-    loss: Loss
-    origins: int
-    needed: int
-    difference: float | None = None
-    statistic: float | None = None
-    p_better: Share | None = None
-    p_worse: Share | None = None
-
-
-class ModelDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """What was decided of a version of a profile's networks; it holds for origins from `border_ns` on.
-
-    shadow: `version` is asked and scored beside the active one; withdraw: no longer. promote:
-    `version` makes the forecasts instead of `before`; refuse: it was asked for, and is not promoted.
-    rollback: the version before the active one makes them again. `hashes`: those of the bundles of
-    `version`, by model. `tests` is what a promotion was decided by, `test` its name; better is a
-    p-value below `better_level`, worse one below `worse_level`.
-    """
-
-    kind: DecisionKind
-    profile: str
-    version: str
-    before: str
-    border_ns: int
-    hashes: dict[str, str]
-    reason: str
-    forced: bool = False
-    test: str = ""
-    better_level: Share = 0.0
-    worse_level: Share = 0.0
-    tests: list[SkillTest] = []
-
-
 JSON_RECORDS: dict[str, type[msgspec.Struct]] = {
     "forecast": Forecast,
     "attention": Attention,
@@ -261,6 +219,7 @@ JSON_RECORDS: dict[str, type[msgspec.Struct]] = {
     "late-event": LateEvent,
     "announcement": Announcement,
     "model-decision": ModelDecision,
+    "drift": Drift,
     "part": MarketPart,
     "parity": Parity,
 }

@@ -102,6 +102,7 @@ ATTENTION_FAITHFULNESS = _gauge(
     "Rank correlation of attention by modality with leave-one-out effects, mean over the last explained forecasts.",
 )
 SCORE = _gauge("score", "Mean loss so far.", "horizon", "expert", "metric")
+DRIFT_ALARMS = _counter("drift_alarms", "Alarms of drift, over all partitions.", "kind", "horizon")
 CHECKPOINT_BYTES = _gauge("checkpoint_bytes", "Size of the last checkpoint.", "stage", "partition")
 CHECKPOINT_DURATION = _histogram(
     "checkpoint_duration_seconds",

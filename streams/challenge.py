@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from confluent_kafka import TopicPartition
 
+from schemas.decisions import Loss
 from schemas.errors import DecodeError
-from schemas.forecasts import ForecastScore, HorizonScore, Loss, decode_json
+from schemas.forecasts import ForecastScore, HorizonScore, decode_json
 from schemas.tensors import HORIZONS
 from schemas.topics import FORECAST_SCORE
 from streams.infer.models import NETWORKS

@@ -8,7 +8,8 @@ first is active: a bundle that only lies in the repository changes no forecast.
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from schemas.forecasts import Forecast, ModelDecision, cloud_event_headers, decode_json, encode_json
+from schemas.decisions import ModelDecision
+from schemas.forecasts import Forecast, cloud_event_headers, decode_json, encode_json
 from schemas.rules import SECOND_NS
 from schemas.topics import FORECAST, OPS_MODEL
 from streams.kafka import Outbox, read_topic

@@ -5,8 +5,8 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+from schemas.decisions import DecisionKind, ModelDecision
 from schemas.errors import DecodeError, SettingsError, StateError
-from schemas.forecasts import DecisionKind, ModelDecision
 from schemas.rules import PROFILES
 from streams.challenge import differences
 from streams.decisions import COLD_LEAD_NS, LEAD_NS, border_ns, decide, read_decisions

@@ -17,7 +17,7 @@ from streams.commands.screen import console
 from streams.settings import Settings
 
 if TYPE_CHECKING:
-    from schemas.forecasts import ModelDecision
+    from schemas.decisions import ModelDecision
     from streams.switching import Switching
 
 Profile = Annotated[str, typer.Argument(help=f"Whose networks: {' or '.join(PROFILES)}.")]

@@ -3,9 +3,10 @@
 from collections import defaultdict
 
 from schemas.calibration import Calibration
+from schemas.decisions import Drift
 from schemas.forecasts import ForecastScore, decode_json
-from schemas.metrics import COVERAGE, EXPERT_WEIGHT, REGIME_COVERAGE, SCORE
-from schemas.topics import CALIBRATION, FORECAST_SCORE
+from schemas.metrics import COVERAGE, DRIFT_ALARMS, EXPERT_WEIGHT, REGIME_COVERAGE, SCORE
+from schemas.topics import CALIBRATION, FORECAST_SCORE, OPS_DRIFT
 from streams.metrics_server import Metrics
 from streams.score.losses import COMBINED
 from streams.stage import Record
@@ -30,6 +31,9 @@ class Meters:
             self._show_score(decode_json(record.value, ForecastScore))
         elif record.topic == CALIBRATION:
             self._show_weights(decode_json(record.value, Calibration))
+        elif record.topic == OPS_DRIFT:
+            drift = decode_json(record.value, Drift)
+            self._metrics[DRIFT_ALARMS].labels(drift.kind, drift.horizon).inc()
 
     def _show_score(self, found: ForecastScore) -> None:
         for expert, one in found.scores.items():

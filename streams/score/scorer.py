@@ -22,9 +22,11 @@ from schemas.rules import HOUR_NS, MINUTE_NS, SECOND_NS
 from schemas.tensors import HORIZON_NS
 from schemas.topics import FEATURE_ROW, FORECAST
 from streams.score.cells import Cell, CellState, Pace, Waiting
+from streams.score.drift import DriftWatch
 from streams.score.losses import COMBINED, floor, score
 from streams.score.records import calibration_record, score_record, waiting_for
 from streams.stage import Record
+from triton_models.drift import DriftState
 from triton_models.online.regimes import UNKNOWN, Filter, Seen, Watched
 
 SPARSE_NS = 5 * MINUTE_NS
@@ -58,6 +60,7 @@ class State(msgspec.Struct, frozen=True):
     cells: dict[str, dict[str, CellState]]
     """By instrument and horizon."""
     seen: Seen | None
+    drift: dict[str, DriftState] = {}
 
 
 class Scorer:
@@ -81,6 +84,7 @@ class Scorer:
         self._paces = {horizon: Pace.of(horizon, _step_ns(horizon, row_interval_ns)) for horizon in horizons}
         self._cells: dict[str, dict[str, Cell]] = {}
         self._filter = None if watched is None else Filter(watched)
+        self._drift = DriftWatch(horizons)
 
     @property
     def kept(self) -> int:
@@ -182,7 +186,7 @@ class Scorer:
         cell = self._cell(name, horizon)
         y = np.asarray(np.log(max(variance, floor(horizon))))
         cell.learn(waiting, y, held=scores[COMBINED].coverage["0.9"])
-        records = [score_record(waiting, variance, scores, partition)]
+        records = [score_record(waiting, variance, scores, partition), *self._drift.take(waiting, scores, partition)]
         if due_ns % TELL_NS == 0:
             told = cell.record(name, horizon, due_ns, row.regimes.get(name, UNKNOWN))
             records.append(calibration_record(told, partition))
@@ -207,7 +211,7 @@ class Scorer:
             name: {horizon: cell.state() for horizon, cell in horizons.items()}
             for name, horizons in self._cells.items()
         }
-        state = State(self.resume, row_ns, self._forecast_ns, self._origins, waiting, cells, seen)
+        state = State(self.resume, row_ns, self._forecast_ns, self._origins, waiting, cells, seen, self._drift.states())
         return msgspec.msgpack.encode(state)
 
     def restore(self, blob: bytes) -> Mapping[str, int]:
@@ -218,7 +222,7 @@ class Scorer:
             hint = "another release wrote it; `foreshock down --wipe` begins anew"
             raise StateError(f"score: unreadable checkpoint: {error}; {hint}") from None
         self._row_ns, self._forecast_ns = state.row_ns, state.forecast_ns
-        self._origins = state.origins
+        self._origins, self._drift = state.origins, DriftWatch(self.horizons, state.drift)
         self._cells = {
             name: {horizon: Cell(self._paces[horizon], cell) for horizon, cell in horizons.items()}
             for name, horizons in state.cells.items()

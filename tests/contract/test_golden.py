@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from schemas.batches import Progress, decode_batch, encode_batch, event_schema
 from schemas.calibration import Calibration, CalibrationShift, Coverage
+from schemas.decisions import Drift, ModelDecision, SkillTest
 from schemas.events import EVENTS
 from schemas.forecasts import (
     JSON_RECORDS,
@@ -26,11 +27,9 @@ from schemas.forecasts import (
     HorizonScore,
     LateEvent,
     MarketPart,
-    ModelDecision,
     ModelName,
     Parity,
     Receipt,
-    SkillTest,
     decode_json,
     encode_json,
 )
@@ -154,6 +153,18 @@ JSON = {
             ),
             SkillTest(horizon="1d", loss="qlike", origins=3, needed=490),
         ],
+    ),
+    "drift": Drift(
+        kind="coverage",
+        partition=1,
+        horizon="5m",
+        as_of_ns=TIME_NS,
+        rises=False,
+        value=-0.2,
+        reference=0.0,
+        statistic=7.5,
+        threshold=7.2,
+        false_alarm_days=30.0,
     ),
     "parity": Parity(
         kind="mismatch",

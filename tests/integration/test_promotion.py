@@ -9,7 +9,8 @@ from msgspec import structs
 from typer.testing import CliRunner
 
 from deploy.stack import private_stack
-from schemas.forecasts import Forecast, ForecastScore, ModelDecision, decode_json
+from schemas.decisions import ModelDecision
+from schemas.forecasts import Forecast, ForecastScore, decode_json
 from schemas.instruments import partition_of
 from schemas.rows import AGED, RowHeader, Rows, encode_rows, row_headers
 from schemas.rules import MINUTE_NS

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from schemas.forecasts import Loss, SkillTest
+from schemas.decisions import Loss, SkillTest
 from schemas.rules import MINUTE_NS
 from schemas.tensors import HORIZON_NS
 from triton_models.evaluation.comparison import diebold_mariano

@@ -2,8 +2,9 @@
 
 import pytest
 
+from schemas.decisions import ModelDecision
 from schemas.errors import DecodeError
-from schemas.forecasts import Announcement, ModelDecision, encode_json
+from schemas.forecasts import Announcement, encode_json
 from schemas.topics import OPS_MODEL
 from streams.announcements import AnnouncementLog
 from streams.decisions import DECIDED, DecisionLog, Standing

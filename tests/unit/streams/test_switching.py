@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from msgspec import structs
 
+from schemas.decisions import ModelDecision
 from schemas.errors import SettingsError, StateError
-from schemas.forecasts import ModelDecision, encode_json
+from schemas.forecasts import encode_json
 from schemas.topics import OPS_MODEL
 from streams import switching
 from streams.decisions import COLD_LEAD_NS, DECIDED, LEAD_NS, DecisionLog

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from msgspec import structs
 
+from schemas.decisions import ModelDecision
 from schemas.errors import InferenceError, StateError
-from schemas.forecasts import Forecast, ModelDecision, decode_json, encode_json
+from schemas.forecasts import Forecast, decode_json, encode_json
 from schemas.topics import FORECAST, OPS_MODEL
 from streams.decisions import DECIDED
 from streams.infer import versions

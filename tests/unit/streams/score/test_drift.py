@@ -1,0 +1,85 @@
+"""Alarms of a partition: what comes of scores over days, and over a restart."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from schemas.decisions import Drift
+from schemas.forecasts import HorizonScore, decode_json
+from schemas.rules import HOUR_NS, MINUTE_NS
+from schemas.tensors import QUANTILES
+from schemas.topics import OPS_DRIFT
+from streams.score.cells import Waiting
+from streams.score.drift import DriftWatch
+from streams.score.losses import Claim
+from triton_models.drift import WATCHES, DriftState
+
+T0 = 1_767_225_600_000_000_000
+HORIZON = "5m"
+HOURS = 120
+DRIFTS_AT = 90
+"""The hour from which something is wrong."""
+
+
+def score(qlike, *, held=True):
+    return HorizonScore(mean=1.0, qlike=qlike, pinball=0.1, crps=0.2, coverage={"0.9": held})
+
+
+def waiting(minute, status="model"):
+    claim = Claim(1.0, {str(level): 1.0 for level in QUANTILES})
+    return Waiting("binance:BTC-USDT", HORIZON, T0 + minute * MINUTE_NS, status, claim, {}, {}, (), -1)
+
+
+def played(watch, scores, minutes):
+    """Return the records of outcomes at every fifth of `minutes`."""
+    found = []
+    for minute in minutes[::5]:
+        status, told = scores(minute)
+        found += watch.take(waiting(minute, status), told, 3)
+    return found
+
+
+def scores_of(*, regret=0.0, miss_ratio=0.1, status="model"):
+    """Return scores as of markets, and from hour DRIFTS_AT on with these faults."""
+
+    def scores(minute):
+        random = np.random.default_rng(minute)
+        drifted = minute >= DRIFTS_AT * 60
+        base = random.lognormal(-2, 1)
+        combined = base + random.normal(regret if drifted else 0.0, 0.1)
+        held = random.random() > (miss_ratio if drifted else 0.1)
+        return status, {"combined": score(combined, held=bool(held)), "har": score(base)}
+
+    return scores
+
+
+@pytest.mark.parametrize(
+    ("faults", "kinds", "rises"),
+    [
+        ({}, set(), set()),
+        ({"regret": 0.2}, {"skill"}, {True}),
+        ({"regret": -0.2}, set(), set()),
+        ({"miss_ratio": 0.5}, {"coverage"}, {False}),
+        ({"regret": 0.2, "status": "fallback"}, set(), set()),
+    ],
+)
+def test_what_drifts_is_told_and_nothing_else(faults, kinds, rises):
+    records = played(DriftWatch(["5m"]), scores_of(**faults), range(HOURS * 60))
+    found = [decode_json(record.value, Drift) for record in records]
+    assert {one.kind for one in found} == kinds
+    assert {one.rises for one in found} == rises
+    for record, one in zip(records, found, strict=True):
+        assert (record.topic, record.key.decode(), record.partition) == (OPS_DRIFT, f"{one.kind}|5m|3", 0)
+        assert T0 + DRIFTS_AT * HOUR_NS < one.as_of_ns <= T0 + HOURS * HOUR_NS
+        assert one.statistic > one.threshold == WATCHES["5m"].threshold
+
+
+def test_a_restart_loses_no_alarm_and_makes_none():
+    scores = scores_of(regret=0.2, miss_ratio=0.4)
+    expected = played(DriftWatch(["5m"]), scores, range(HOURS * 60))
+    first = DriftWatch(["5m"])
+    records = played(first, scores, range(91 * 60 + 15))
+    blob = msgspec.msgpack.encode(first.states())
+    second = DriftWatch(["5m"], msgspec.msgpack.decode(blob, type=dict[str, DriftState]))
+    assert records + played(second, scores, range(91 * 60 + 15, HOURS * 60)) == expected
+    assert len(expected) > 2
