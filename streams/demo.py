@@ -101,8 +101,9 @@ class Demo:
     @contextmanager
     def _stack(self) -> Iterator[Settings]:
         folder = default_folder(f"demo-{os.getpid()}")  # two demos may run at once
-        served = [name for name in repository_models() if name.endswith(f"-{self._settings.profile}")]
-        with private_stack(folder, models=served) as stack:
+        repository = Path(self._settings.model_repository)
+        served = [name for name in repository_models(repository) if name.endswith(f"-{self._settings.profile}")]
+        with private_stack(folder, repository=repository, models=served) as stack:
             yield dataclasses.replace(
                 self._settings,
                 bootstrap_servers=stack.bootstrap_servers,

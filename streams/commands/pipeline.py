@@ -52,7 +52,8 @@ def score() -> None:
     from streams.faust_app import run_stage
     from streams.score import ScoreStage
 
-    run_stage(Settings.from_environment(), ScoreStage())
+    settings = Settings.from_environment()
+    run_stage(settings, ScoreStage(Path(settings.model_repository)))
 
 
 def run() -> None:

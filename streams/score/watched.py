@@ -12,15 +12,16 @@ _NETWORK = "performer"
 
 
 def watched_by(repository: Path, profile: str) -> Watched | None:
-    """Return what the newest bundle that knows regimes watches, None where none does.
+    """Return what the first published bundle that knows regimes watches, None where none does.
 
+    A later version in the repository changes nothing: what was learned by regime would be of others.
     Raises StateError where a bundle cannot be read.
     """
     folder = repository / f"{_NETWORK}-{profile}"
     if not folder.is_dir():
         return None
     try:
-        found = (read(version).spec.regimes for version in versions(folder))
+        found = (read(version).spec.regimes for version in reversed(versions(folder)))
         return next((watched for watched in found if watched is not None), None)
     except DecodeError as error:
         raise StateError(f"{error}; restore the bundle or train it anew with `foreshock train`") from None
