@@ -82,7 +82,7 @@ def _methods(axis: "Axes", explanation: Explanation) -> None:
     axis.axvline(0, color=WHOLE, lw=0.8)
     axis.set_yticks(range(len(names)), names)
     axis.set_ylim(len(names) - 0.5, -0.5)
-    axis.legend(fontsize=7, frameon=False, loc="best")
+    axis.legend(fontsize=7, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.17))
     axis.set_xlabel("share (rank correlation with leave one out)")
     _titled(axis, "What each method says")
 

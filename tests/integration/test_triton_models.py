@@ -45,7 +45,7 @@ def ask(client, model, batch):
     return client.infer(model, inputs, client_timeout=30)
 
 
-@pytest.mark.parametrize("rows", [1, 16, 17, 100])
+@pytest.mark.parametrize("rows", [1, 2, 15, 16, 17, 33, 100, 255, 256])
 def test_triton_answers_as_plain_pytorch_does(client, predictor, rows):
     spec = predictor.bundle.spec
     batch = batch_of(spec, rows)
@@ -53,6 +53,31 @@ def test_triton_answers_as_plain_pytorch_does(client, predictor, rows):
     for name, expected in predictor.predict(batch).items():
         assert answer.as_numpy(name).tobytes() == expected.tobytes(), name
     assert np.isfinite(answer.as_numpy("quantiles")).all()
+
+
+@pytest.mark.parametrize("rows", [1, 8, 16, 33, 256])
+def test_triton_answers_as_one_forward_pass_of_the_network_does(client, predictor, rows):
+    """Not in blocks: whatever kernels PyTorch takes for a batch of this size, logs differ by 1e-6 at most."""
+    spec = predictor.bundle.spec
+    batch = batch_of(spec, rows)
+    answer = ask(client, spec.name, batch)
+    with torch.inference_mode():
+        correction, attention = predictor.network(*batch[:3])
+    base = predictor.bundle.har_forecast(batch.features.numpy(), batch.mask.numpy(), batch.origin_time_ns.numpy())
+    mean, quantiles = base.correct(*(part.numpy().astype(np.float64) for part in correction)).levels()
+    for name, expected in (("mean", mean), ("quantiles", quantiles)):
+        assert np.abs(np.log(answer.as_numpy(name)) - np.log(expected)).max() <= 1e-6, name
+    if attention is not None:
+        assert np.abs(answer.as_numpy("attention") - attention.numpy()).max() <= 1e-6
+
+
+def test_a_row_has_the_same_bits_in_a_batch_of_any_size(client, predictor):
+    batch = batch_of(predictor.bundle.spec, 256)
+    whole = predictor.predict(batch)
+    for rows in (1, 7, 16, 31, 64, 256):
+        answer = ask(client, predictor.bundle.spec.name, Batch(*(tensor[:rows] for tensor in batch)))
+        for name, expected in whole.items():
+            assert answer.as_numpy(name).tobytes() == expected[:rows].tobytes(), (name, rows)
 
 
 def test_a_request_of_a_wrong_shape_fails_alone(client, predictor):

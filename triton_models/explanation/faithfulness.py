@@ -50,19 +50,19 @@ def _ranks(x: Floats) -> Floats:
 
 
 def deletion_gain(table: Floats, attribution: Floats) -> float:
-    """Return how much faster deletion by attribution (M,) moves a forecast than deletion in random order.
+    """Return how much faster deletion by attribution (M,) lowers a forecast than deletion in random order.
 
-    `table` (2^M,) holds the values of all coalitions of one horizon. Modalities go one by one, the
-    largest attribution first; the area under the forecast's distance from itself, less that area's
-    exact mean over all orders, relative to the latter. 0: no better than random; NaN: nothing moves.
+    `table` (2^M,) holds the values of all coalitions of one horizon. Modalities go one by one, that with
+    the largest attribution first: the area over the curve (Samek et al. 2017), less its exact mean over
+    all orders, as a share of the range of values. 0: no better than random; NaN: nothing moves.
     """
     modalities = players(table)
-    moved = np.abs(table - table[-1])
-    gone = np.cumsum([1 << int(player) for player in np.argsort(-np.abs(attribution), kind="stable")])
-    ordered = moved[len(table) - 1 - gone].mean()
+    fallen = table[-1] - table
+    gone = np.cumsum([1 << int(player) for player in np.argsort(-attribution, kind="stable")])
     sizes = all_coalitions(modalities).sum(-1)
-    random = np.mean([moved[sizes == size].mean() for size in range(modalities)])
-    return float(ordered / random - 1) if random > 0 else np.nan
+    random = np.mean([fallen[sizes == size].mean() for size in range(modalities)])
+    reach = np.ptp(table)
+    return float((fallen[len(table) - 1 - gone].mean() - random) / reach) if reach > 0 else np.nan
 
 
 def estimate(values: Sequence[float], seed: int = 0) -> Estimate:

@@ -1,5 +1,7 @@
 """Measures of faithfulness on attributions that are right, random and wrong."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
@@ -9,6 +11,7 @@ from triton_models.explanation.faithfulness import deletion_gain, estimate, larg
 from triton_models.explanation.shares import leave_one_out, shapley
 
 TERMS = np.array([3.0, 2.0, 1.0, 0.5, 0.1])
+SIGNED = TERMS * [1, -1, 1, 1, -1]
 TABLE = (all_coalitions(5) * TERMS).sum(-1)
 
 
@@ -25,8 +28,12 @@ def test_rank_correlation_leaves_out_who_takes_no_part_and_is_nan_for_too_few():
 
 
 def test_deletion_by_the_true_order_beats_random_and_the_reverse_loses():
-    assert deletion_gain(TABLE, leave_one_out(TABLE[:, None])[:, 0]) > 0.2
-    assert deletion_gain(TABLE, 1 / TERMS) < 0
+    table = (all_coalitions(5) * SIGNED).sum(-1)
+    best = deletion_gain(table, leave_one_out(table[:, None])[:, 0])
+    assert best == pytest.approx(max(deletion_gain(table, np.array(order)) for order in permutations(range(5))))
+    assert deletion_gain(table, -SIGNED) == pytest.approx(-best)
+    assert best > 0.2
+    assert np.isnan(deletion_gain(np.ones(32), TERMS))
 
 
 def test_the_mean_gain_over_random_orders_is_none():
