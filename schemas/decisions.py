@@ -8,7 +8,7 @@ from schemas.calibration import Share
 
 Loss = Literal["qlike", "pinball"]
 DecisionKind = Literal["shadow", "promote", "refuse", "rollback", "withdraw"]
-DriftKind = Literal["skill", "coverage"]
+DriftKind = Literal["skill", "coverage", "inputs"]
 
 
 class SkillTest(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,9 +56,10 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     """An alarm: something left for good what it was, over all instruments of a partition.
 
     skill: QLIKE of the combination less log-HAR's has risen; coverage: the share of outcomes inside
-    the 90 % band less 0.9 has risen or fallen. `value` is the mean of the block that ended at
-    `as_of_ns`, `reference` what it was or should be; `statistic` exceeded `threshold`, which gives one
-    false alarm in `false_alarm_days`.
+    the 90 % band less 0.9 has risen or fallen; inputs: the share of values that networks cut off, for
+    they lie beyond what was seen in training, has risen (`horizon` is ""). `value` is the mean of the
+    block that ended at `as_of_ns`, `reference` what it was or should be; `statistic` exceeded
+    `threshold`, which gives one false alarm in `false_alarm_days`.
     """
 
     kind: DriftKind

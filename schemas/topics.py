@@ -203,7 +203,7 @@ def _operations() -> list[Topic]:
         ),
         topic(OPS_MODEL, "announcement model-decision", "kind", "Feature sets, and versions of models."),
         topic(OPS_PARITY, "parity", "partition", "Rows recomputed and compared."),
-        topic(OPS_DRIFT, "drift", "kind|horizon|partition", "Drift of skill and coverage: alarms."),
+        topic(OPS_DRIFT, "drift", "kind|horizon|partition", "Drift of skill, coverage and inputs: alarms."),
         topic(
             INGEST_CHECKPOINT,
             "ingest-checkpoint",

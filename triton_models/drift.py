@@ -41,6 +41,8 @@ WATCHES = {
     "1d": Watch(4 * DAY_NS, 20, 4.2, 480.0),
 }
 """By horizon. A day ahead overlaps so much that a block is four days, and an alarm tells of months."""
+INPUTS = Watch(DAY_NS, 20, 8.0, 30.0)
+"""Of what networks read: windows of a day make values depend on those of days before."""
 
 
 class DriftState(msgspec.Struct, frozen=True, array_like=True):
@@ -56,6 +58,8 @@ class DriftState(msgspec.Struct, frozen=True, array_like=True):
     """Over past blocks: mean of the block mean, and of its squared distance from the reference."""
     up: float = 0.0
     down: float = 0.0
+    last_ns: int = -1
+    """Origin of the last value."""
 
 
 class Alarm(NamedTuple):
@@ -74,14 +78,22 @@ class Detector:
     """Watches one series, given in order of origins, several values of one origin or none.
 
     expected: what the series should be around; None: what it was. falls: whether it may not fall either.
+    least_spread: of block means, where their own is smaller; for a series that may be 0 for weeks.
     """
 
     def __init__(
-        self, watch: Watch, state: DriftState | None = None, *, expected: float | None = None, falls: bool = False
+        self,
+        watch: Watch,
+        state: DriftState | None = None,
+        *,
+        expected: float | None = None,
+        falls: bool = False,
+        least_spread: float = 0.0,
     ) -> None:
         self.watch = watch
         self.expected = expected
         self.falls = falls
+        self.least_spread = least_spread
         self.state = state or DriftState()
 
     def add(self, origin_ns: int, value: float) -> Alarm | None:
@@ -91,14 +103,14 @@ class Detector:
         if block > state.block:
             alarm = self._close() if state.count >= LEAST_VALUES else None
             self.state = state = msgspec.structs.replace(self.state, block=block, total=0.0, count=0)
-        self.state = msgspec.structs.replace(state, total=state.total + value, count=state.count + 1)
+        self.state = msgspec.structs.replace(state, total=state.total + value, count=state.count + 1, last_ns=origin_ns)
         return alarm
 
     def _close(self) -> Alarm | None:
         """Take in the block that is over."""
         state, value = self.state, self.state.total / self.state.count
         reference = state.mean if self.expected is None else self.expected
-        spread = max(state.square, 0.0) ** 0.5
+        spread = max(state.square**0.5, self.least_spread)
         up, down = state.up, state.down
         if state.blocks >= self.watch.warm_up and spread > 0:
             z = min(max((value - reference) / spread, -CUT), CUT)

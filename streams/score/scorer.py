@@ -23,6 +23,7 @@ from schemas.tensors import HORIZON_NS
 from schemas.topics import FEATURE_ROW, FORECAST
 from streams.score.cells import Cell, CellState, Pace, Waiting
 from streams.score.drift import DriftWatch
+from streams.score.inputs import Range
 from streams.score.losses import COMBINED, floor, score
 from streams.score.records import calibration_record, score_record, waiting_for
 from streams.stage import Record
@@ -66,7 +67,13 @@ class State(msgspec.Struct, frozen=True):
 class Scorer:
     """State of one partition."""
 
-    def __init__(self, horizons: tuple[str, ...], row_interval_ns: int, watched: Watched | None = None) -> None:
+    def __init__(
+        self,
+        horizons: tuple[str, ...],
+        row_interval_ns: int,
+        watched: Watched | None = None,
+        trained_on: Range | None = None,
+    ) -> None:
         """Score forecasts made at every row; without `watched` no regime is told from another."""
         self.horizons = horizons
         self.left_out: Counter[str] = Counter()
@@ -84,7 +91,8 @@ class Scorer:
         self._paces = {horizon: Pace.of(horizon, _step_ns(horizon, row_interval_ns)) for horizon in horizons}
         self._cells: dict[str, dict[str, Cell]] = {}
         self._filter = None if watched is None else Filter(watched)
-        self._drift = DriftWatch(horizons)
+        self._trained_on = trained_on
+        self._drift = DriftWatch(horizons, trained_on=trained_on)
 
     @property
     def kept(self) -> int:
@@ -108,7 +116,7 @@ class Scorer:
         if time_ns <= self._row_ns:
             return []
         self._row_ns = time_ns
-        records: list[Record] = []
+        records = self._drift.take_row(rows)
         while self._due and self._due[0] <= time_ns:
             due_ns = heapq.heappop(self._due)
             for waiting in self._waiting.pop(due_ns):
@@ -222,7 +230,7 @@ class Scorer:
             hint = "another release wrote it; `foreshock down --wipe` begins anew"
             raise StateError(f"score: unreadable checkpoint: {error}; {hint}") from None
         self._row_ns, self._forecast_ns = state.row_ns, state.forecast_ns
-        self._origins, self._drift = state.origins, DriftWatch(self.horizons, state.drift)
+        self._origins, self._drift = state.origins, DriftWatch(self.horizons, state.drift, self._trained_on)
         self._cells = {
             name: {horizon: Cell(self._paces[horizon], cell) for horizon, cell in horizons.items()}
             for name, horizons in state.cells.items()

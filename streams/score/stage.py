@@ -9,6 +9,7 @@ from schemas.metrics import DEAD_LETTERS, FORECASTS_NOT_SCORED
 from schemas.tensors import HORIZONS
 from schemas.topics import FEATURE_ROW, FORECAST
 from streams.dead_letters import dead_letter
+from streams.score.inputs import Range, range_of
 from streams.score.meters import Meters
 from streams.score.scorer import Scorer
 from streams.score.watched import watched_by
@@ -29,6 +30,7 @@ class ScoreStage:
     def __init__(self, repository: Path = REPOSITORY) -> None:
         self._repository = repository
         self._watched: Watched | None = None
+        self._trained_on: Range | None = None
         self._scorers: dict[int, Scorer] = {}
         self._held: set[int] = set()
         self._outlet: Outlet
@@ -38,12 +40,14 @@ class ScoreStage:
         """Read what tells regimes apart; without a bundle that says it, all are one. Raises StateError."""
         self._outlet, self._meters = outlet, Meters(outlet.metrics)
         self._watched = watched_by(self._repository, outlet.settings.profile)
+        self._trained_on = range_of(self._repository, outlet.settings.profile)
         outlet.metrics.tell_build(outlet.settings.rules.rules_id)
 
     async def assigned(self, partition: int, checkpoint: bytes | None) -> Mapping[str, int]:
         """Restore a partition from its checkpoint."""
         settings = self._outlet.settings
-        scorer = Scorer(HORIZONS[settings.profile], settings.rules.row_interval_ns, self._watched)
+        interval_ns = settings.rules.row_interval_ns
+        scorer = Scorer(HORIZONS[settings.profile], interval_ns, self._watched, self._trained_on)
         self._scorers[partition] = scorer
         self._held.discard(partition)
         return {} if checkpoint is None else scorer.restore(checkpoint)

@@ -7,7 +7,7 @@ from scipy.signal import lfilter
 
 from schemas.rules import DAY_NS
 from schemas.tensors import HORIZON_NS
-from triton_models.drift import WATCHES, Detector, DriftState
+from triton_models.drift import INPUTS, WATCHES, Detector, DriftState
 
 SCORED_NS = {"1m": 60_000_000_000, "5m": 300_000_000_000, "1h": 900_000_000_000, "1d": 3_600_000_000_000}
 """Between two scored origins; live there are more of an hour and a day ahead, which overlap the more."""
@@ -58,6 +58,27 @@ def test_false_alarms_are_as_rare_as_is_said(kind, horizon, runs, days):
     assert each_days >= WATCHES[horizon].false_alarm_days
     # A detector that never speaks would pass too.
     assert each_days <= 4 * WATCHES[horizon].false_alarm_days
+
+
+def shares(random, days, persistence):
+    """Return origins and shares of 16 features beyond what one value in a hundred reaches; they move together."""
+    count = days * 96
+    shocks = random.standard_normal((17, count + 2000))
+    latent = lfilter([np.sqrt(1 - persistence**2)], [1.0, -persistence], shocks)[:, 2000:]
+    beyond = np.sqrt(0.2) * latent[0] + np.sqrt(0.8) * latent[1:] > 2.326
+    return np.arange(count) * (DAY_NS // 96), beyond.mean(0)
+
+
+def test_inputs_that_wander_for_days_give_false_alarms_as_rarely_as_is_said():
+    random, found, runs, days = np.random.default_rng(6), 0, 12, 320
+    for _ in range(runs):
+        detector = Detector(INPUTS, least_spread=0.01)
+        found += len(alarms(detector, *shares(random, days, persistence=0.99)))
+    assert runs * (days - INPUTS.warm_up) / max(found, 1) >= INPUTS.false_alarm_days
+    shifted = Detector(INPUTS, least_spread=0.01)
+    origins, values = shares(random, 60, persistence=0.99)
+    told = alarms(shifted, origins, values + 0.2 * (origins >= 40 * DAY_NS))
+    assert 40 * DAY_NS < told[0].end_ns <= 46 * DAY_NS
 
 
 @pytest.mark.parametrize("horizon", ["5m", "1h"])

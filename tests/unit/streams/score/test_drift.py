@@ -3,16 +3,22 @@
 import msgspec
 import numpy as np
 import pytest
+import torch
 
 from schemas.decisions import Drift
 from schemas.forecasts import HorizonScore, decode_json
+from schemas.rows import AGED, RowHeader, Rows
 from schemas.rules import HOUR_NS, MINUTE_NS
 from schemas.tensors import QUANTILES
 from schemas.topics import OPS_DRIFT
 from streams.score.cells import Waiting
 from streams.score.drift import DriftWatch
+from streams.score.inputs import LIMIT, Range
 from streams.score.losses import Claim
+from triton_models.bundle import read
 from triton_models.drift import WATCHES, DriftState
+from triton_models.export import REPOSITORY
+from triton_models.networks.inputs import Inputs
 
 T0 = 1_767_225_600_000_000_000
 HORIZON = "5m"
@@ -72,6 +78,53 @@ def test_what_drifts_is_told_and_nothing_else(faults, kinds, rises):
         assert (record.topic, record.key.decode(), record.partition) == (OPS_DRIFT, f"{one.kind}|5m|3", 0)
         assert T0 + DRIFTS_AT * HOUR_NS < one.as_of_ns <= T0 + HOURS * HOUR_NS
         assert one.statistic > one.threshold == WATCHES["5m"].threshold
+
+
+TRAINED_ON = Range(("spread", "imbalance"), np.array([0.0, -1.0]), np.array([2.0, 1.0]))
+
+
+def rows(minute, values):
+    header = RowHeader(T0 + minute * MINUTE_NS, 3, "r", "f")
+    ages, bits = np.zeros((len(values), len(AGED))), np.zeros(len(values), np.uint32)
+    names = tuple(f"binance:A{place}-USDT" for place in range(len(values)))
+    return Rows(header, names, ("imbalance", "other", "spread"), np.array(values), ages, bits)
+
+
+def test_the_share_beyond_training_is_of_known_values_of_pinned_features():
+    assert TRAINED_ON.beyond(rows(0, [[0.5, 99.0, 3.0], [np.nan, 99.0, 1.0]])) == pytest.approx(1 / 3)
+    assert TRAINED_ON.beyond(rows(0, [[np.nan, 99.0, np.nan]])) is None
+
+
+@pytest.mark.parametrize("profile", ["ticks", "bars"])
+def test_values_are_beyond_where_networks_cut_them_off(profile):
+    spec = read(REPOSITORY / f"performer-{profile}" / "1").spec
+    found = Range.of(spec)
+    middle, reach = (found.low + found.high) / 2, (found.high - found.low) / 2
+    for factor, cut in ((0.999, False), (1.001, True)):
+        values = torch.tensor(middle + factor * reach, dtype=torch.float32)[None, None]
+        ages = torch.zeros(1, 1, len(spec.modalities))
+        scaled = Inputs(spec)(values, torch.ones_like(values), ages).values
+        assert bool((scaled >= LIMIT).all()) is cut
+        assert bool((scaled >= LIMIT).any()) is cut
+
+
+def test_inputs_beyond_training_are_told_once_and_rows_read_again_change_nothing():
+    def given(watch, days):
+        found = []
+        for minute in range(days[0] * 1440, days[1] * 1440, 5):
+            wild = minute >= 30 * 1440 and minute % 4 == 0
+            found += watch.take_row(rows(minute, [[0.5, 0.0, 3.0 if wild else 1.0]]))
+        return found
+
+    whole = DriftWatch([], trained_on=TRAINED_ON)
+    expected = given(whole, (0, 45))
+    first = decode_json(expected[0].value, Drift)
+    assert (first.kind, first.horizon, first.rises) == ("inputs", "", True)
+    assert first.value == pytest.approx(1 / 8)
+    again = DriftWatch([], trained_on=TRAINED_ON)
+    records = given(again, (0, 33))
+    again = DriftWatch([], again.states(), TRAINED_ON)
+    assert records + given(again, (31, 45)) == expected
 
 
 def test_a_restart_loses_no_alarm_and_makes_none():
