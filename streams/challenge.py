@@ -19,6 +19,8 @@ from triton_models.evaluation.promotion import LOSSES, STEP_NS
 
 Floats = npt.NDArray[np.float64]
 _TELL_EVERY = 20_000
+_CLOCKS_MS = 600_000
+"""How far the clocks of who decided and who scored may be apart."""
 
 
 class Differences:
@@ -94,7 +96,9 @@ def _starts(settings: Settings, written_ms: int) -> dict[int, int]:
     count = partition_counts(settings, [FORECAST_SCORE])[FORECAST_SCORE]
     reader = consumer(settings, "foreshock-reader")
     try:
-        places = [TopicPartition(FORECAST_SCORE, partition, written_ms) for partition in range(count)]
+        places = [
+            TopicPartition(FORECAST_SCORE, partition, max(0, written_ms - _CLOCKS_MS)) for partition in range(count)
+        ]
         found = reader.offsets_for_times(places, timeout=DEADLINE_SECONDS)
     finally:
         reader.close()

@@ -8,7 +8,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from deploy.triton import REPOSITORY
 from schemas.errors import StateError
 from schemas.rules import PROFILES
 from schemas.topics import FORECAST, FORECAST_SCORE, OPS_MODEL
@@ -129,7 +128,9 @@ def _show_tests(decision: "ModelDecision") -> None:
 def train(
     profile: Annotated[str, typer.Option(help="ticks: the built-in market; bars: 5-minute bar files.")] = "bars",
     data: Annotated[Path | None, typer.Option(help="Folder of bar files; default: FORESHOCK_DATA/ohlcv_mit.")] = None,
-    out: Annotated[Path, typer.Option(help="Model repository to write into.")] = REPOSITORY,
+    out: Annotated[
+        Path | None, typer.Option(help="Model repository to write into; default: FORESHOCK_MODEL_REPOSITORY.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights and batches: the same seed, the same bytes.")] = 0,
     version: Annotated[
         int, typer.Option(help="Number of the version: one that is there is replaced, another stands beside it.", min=1)
@@ -138,5 +139,6 @@ def train(
     """Train log-HAR, the LSTM and the Performer, and write their bundles."""
     from streams.training import train_profile
 
-    data = data or Settings.from_environment().data / "ohlcv_mit"
+    settings = Settings.from_environment()
+    data, out = data or settings.data / "ohlcv_mit", out or Path(settings.model_repository)
     train_profile(profile, data, out, seed, Console(stderr=True), version=str(version))
