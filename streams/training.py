@@ -2,9 +2,10 @@
 
 import tempfile
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
@@ -15,9 +16,7 @@ from streams.backfill import backfill_messages
 from streams.sources import RawMessage
 from streams.sources.captures import find_captures
 from streams.sources.market import INSTRUMENTS, market
-
-if TYPE_CHECKING:
-    from triton_models.material import Options
+from triton_models.evaluation.folds import day_ns
 
 MARKET_HOURS = 30
 MARKET_SEED = 20_260_101
@@ -30,10 +29,18 @@ MARKET_INSTRUMENTS = ("binance:BTC-USDT", "binance-usdm:ETH-USDT-PERP", "bybit:S
 
 
 def train_profile(
-    profile: str, data: Path | None, out: Path, seed: int, console: Console, *, version: str = "1"
+    profile: str,
+    data: Path | None,
+    out: Path,
+    seed: int,
+    console: Console,
+    *,
+    version: str = "1",
+    until: str = "",
 ) -> None:
-    """Train and publish one version of both networks of a profile; raises ForeshockError."""
-    from triton_models.pinned import DEFAULTS
+    """Train and publish one version of both networks of a profile, on bars up to a day; raises ForeshockError."""
+    from triton_models.material import OPTIONS
+    from triton_models.pinned import features_of
     from triton_models.train import train_models
 
     if profile not in PROFILES:
@@ -42,10 +49,10 @@ def train_profile(
         rows = Path(folder) / "rows.parquet"
         task = screen.add_task("rows", total=None)
         backfill_messages(
-            training_messages(profile, data),
+            training_messages(profile, data, until),
             PROFILES[profile],
             rows=rows,
-            catalogue=Catalogue.discover(PROFILES[profile]).subset(DEFAULTS[profile]),
+            catalogue=Catalogue.discover(PROFILES[profile]).subset(features_of(profile)),
             progress=lambda text: screen.update(task, description=text),
         )
         screen.update(task, total=1.0)
@@ -54,40 +61,31 @@ def train_profile(
             profile=profile,
             repository=out,
             version=version,
-            options=training_options(profile, seed),
+            options=msgspec.structs.replace(OPTIONS[profile], seed=seed),
             progress=lambda text, ratio: screen.update(task, description=text, completed=ratio),
         )
     for bundle in bundles:
         console.print(f"{bundle.spec.name} {bundle.spec.version}: {bundle.hash}")
 
 
-def training_options(profile: str, seed: int) -> "Options":
-    """Return how the networks of a profile are trained.
+def training_messages(profile: str, data: Path | None, until: str = "") -> Iterator[RawMessage]:
+    """Yield the raw messages that a profile is trained on: the built-in market, or bar files in `data` up to a day.
 
-    Ticks: rows come each second, and those of one hour tell the same of slow things. Sixteen rows say
-    what is new, hours ahead choose no epoch, and gates close what 30 hours can only be learned by heart from.
+    Raises:
+        SettingsError: where there are no bar files, `until` is no date, or the market has no such days.
     """
-    from triton_models.material import Options
-
-    if profile != "ticks":
-        return Options(seed=seed)
-    return Options(
-        seed=seed,
-        intervals=16,
-        epochs=12,
-        patience=6,
-        gate_penalty=5e-4,
-        weight_decay=0.1,
-        longest_choosing="5m",
-    )
-
-
-def training_messages(profile: str, data: Path | None) -> Iterator[RawMessage]:
-    """Yield the raw messages that a profile is trained on: the built-in market, or bar files in `data`."""
     if profile == "ticks":
+        if until:
+            raise SettingsError("--until: is for bar files; ticks are trained on the built-in market")
         played = tuple(each for each in INSTRUMENTS if each.instrument_id in MARKET_INSTRUMENTS)
         seconds = MARKET_HOURS * 3600
         return market(MARKET_SEED, MARKET_START_NS, seconds, instruments=played, intensity=MARKET_INTENSITY)
     if data is None:
         raise SettingsError("--data: expected the folder of 5-minute bar files")
-    return find_captures(sorted(data.glob("binance_spot_*_5m.parquet"))).messages()
+    messages = find_captures(sorted(data.glob("binance_spot_*_5m.parquet"))).messages()
+    return _before(messages, day_ns(until) + DAY_NS) if until else messages
+
+
+def _before(messages: Iterator[RawMessage], until_ns: int) -> Iterator[RawMessage]:
+    """Yield messages received up to a time, a bar that ends there among them."""
+    return takewhile(lambda message: message.receive_time_ns <= until_ns, messages)

@@ -17,7 +17,8 @@ import safetensors.numpy
 
 from schemas.errors import DecodeError
 from schemas.tensors import HORIZONS, QUANTILES
-from triton_models.har import SEASONS, Har, LogForecast, Times, forecast
+from triton_models.ewma import Ewma
+from triton_models.har import Har, LogForecast, Times, forecast, last_row
 from triton_models.online.regimes import Watched
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
@@ -71,6 +72,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     scaling: tuple[Scaling, ...]
     size: Size
     har: Har
+    ewma: Ewma | None = None
+    """The other expert without a network; none where no decayed variance is pinned."""
     regimes: Watched | None = None
     """What tells calm from wild for the calibration of the forecasts."""
     manifest: dict[str, object] = {}
@@ -100,10 +103,9 @@ class Bundle(msgspec.Struct, frozen=True):
         self, features: npt.NDArray[np.float32], mask: npt.NDArray[np.float32], origin_time_ns: Times
     ) -> LogForecast:
         """Return the log-HAR forecast for tensors (B, T, F) and origins (B,) or (B, 1)."""
-        columns = [self.spec.features.index(name) for name in self.spec.har.windows]
-        last, known = features[:, -1, columns], mask[:, -1, columns] > 0
-        variances = np.where(known, last.astype(np.float64), np.nan)
-        return forecast(self.spec.har, np.ascontiguousarray(variances), origin_time_ns.reshape(-1))
+        har = self.spec.har
+        columns = last_row(self.spec.features, features, mask, har.reads.features)
+        return forecast(har, columns, origin_time_ns.reshape(-1))
 
 
 def write(directory: Path, spec: Spec, weights: Weights) -> Bundle:
@@ -160,19 +162,13 @@ def _bytes(path: Path) -> bytes:
 def _hash(spec: Spec, weights: bytes) -> str:
     """Return the hash over both files, whatever the first one's layout."""
     document = msgspec.to_builtins(spec)
-    if spec.regimes is None:
-        del document["regimes"]  # As it was before there were any.
     text = msgspec.json.encode(document, order="sorted")
     return hashlib.sha256(hashlib.sha256(text).digest() + hashlib.sha256(weights).digest()).hexdigest()
 
 
 def _check(spec: Spec, where: str) -> None:
     """Raise where parts of a spec do not fit each other."""
-    windows, horizons, features = len(spec.har.windows), len(spec.horizons), len(spec.features)
-    terms = {len(weights) for row in spec.har.coefficients for weights in row}
-    offsets = {len(values) for row in spec.har.residuals for values in row}
-    rows = {len(row) for part in (spec.har.coefficients, spec.har.smearing, spec.har.residuals) for row in part}
-    parts = {len(spec.har.coefficients), len(spec.har.smearing), len(spec.har.residuals)}
+    horizons, features, har, ewma = len(spec.horizons), len(spec.features), spec.har, spec.ewma
     problems = {
         "$.kind": spec.kind not in KINDS,
         "$.profile": spec.profile not in HORIZONS,
@@ -186,13 +182,11 @@ def _check(spec: Spec, where: str) -> None:
         "$.intervals": not 1 <= spec.intervals <= 4096,  # noqa: PLR2004
         "$.row_interval_ns": spec.row_interval_ns <= 0,
         "$.size": min(msgspec.structs.astuple(spec.size)) < 1 or spec.size.width % spec.size.heads != 0,
-        "$.har.windows": not windows or not set(spec.har.windows) <= set(spec.features),
         "$.regimes": spec.regimes is not None and not spec.regimes.fits(spec.features),
-        "$.har.horizons": spec.har.horizons != spec.horizons,
-        "$.har": parts != {windows}
-        or rows != {horizons}
-        or offsets != {len(QUANTILES)}
-        or terms != {1 + windows + SEASONS},
+        "$.har.reads": not set(har.reads.features) <= set(spec.features),
+        "$.har": har.horizons != spec.horizons or not har.fits(),
+        "$.ewma": ewma is not None
+        and not (set(ewma.features) <= set(spec.features) and ewma.horizons == spec.horizons and ewma.fits()),
     }
     for path, wrong in problems.items():
         if wrong:

@@ -1,6 +1,7 @@
 """Feature rows as training examples: windows on the grid of row intervals, and what followed them."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 from schemas.errors import StateError
 from schemas.tensors import HORIZON_NS
 from triton_models.bundle import Scaling
-from triton_models.har import Floats, Times, windows_of
+from triton_models.har import Floats, Times, window_ns
 from triton_models.pinned import Pinned
 
 Singles = npt.NDArray[np.float32]
@@ -21,6 +22,7 @@ Indices = npt.NDArray[np.int64]
 CLOCK = "clock"
 """The modality of features without a record type: its age is always 0."""
 NEVER = -1.0
+_VARIANCE = re.compile(r"(bar_)?realised_variance_\d+[smhd]")
 _INSTRUMENT_STRIDE = 1 << 44
 _SCALING_ROWS = 100_000
 _SKEW = 4.0
@@ -69,6 +71,10 @@ class RowTable:
         """Return a feature of all rows (N,), NaN where masked."""
         return self.values[:, self.pinned.features.index(feature)].astype(np.float64)
 
+    def columns(self, features: Sequence[str]) -> dict[str, Floats]:
+        """Return features of all rows (N,) by name, NaN where masked."""
+        return {name: self.column(name) for name in features}
+
     def ahead(self, horizon: str) -> Floats:
         """Return the realised variance over the horizon behind each row (N,), NaN where not known."""
         variance = self.column(self._variance(horizon))
@@ -97,6 +103,11 @@ class RowTable:
         """Return where rows with these keys are, and which of them there are."""
         at = np.minimum(np.searchsorted(self._keys, keys), len(self) - 1)
         return at, self._keys[at] == keys
+
+
+def windows_of(features: Sequence[str]) -> tuple[str, ...]:
+    """Return the realised variances among `features`, shortest window first."""
+    return tuple(sorted((name for name in features if _VARIANCE.fullmatch(name)), key=window_ns))
 
 
 def from_arrow(table: pa.Table, pinned: Pinned, *, row_interval_ns: int) -> RowTable:

@@ -3,7 +3,7 @@
 Targets are purged by their horizon: what the training side learns from ends before the split.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -11,10 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from schemas.tensors import HORIZON_NS
+from schemas.errors import StateError
+from schemas.rules import PROFILES
+from schemas.tensors import HORIZON_NS, HORIZONS
 from triton_models.bundle import Size
 from triton_models.dataset import Indices, RowTable, scaling_of
-from triton_models.har import Floats, fit, forecast, log_variance, windows_of
+from triton_models.fitting import fit_ewma, fit_har
+from triton_models.har import Floats, forecast, log_variance
+from triton_models.terms import BASES, DECAYED, Reads
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +34,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     weight_decay: float = 0.01
     dropout: float = 0.2
     """Probability that an example does not get to see a modality."""
+    read: tuple[str, ...] = ()
+    """The pinned features that a network may read; none: all of them. The base reads what it needs."""
+    trusted: tuple[str, ...] = ()
+    """Horizons at which a network may correct its base; none: at all of them."""
     gate_penalty: float = 0.0
     """L1 penalty on input gates, 0: no gates. A feature is read if it lowers the loss by more per opening."""
     averaging: float = 0.98
@@ -40,7 +48,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Epochs without a better validation loss before training ends."""
     validation_ratio: float = 0.15
     validation_examples: int = 4096
-    har_rows: int = 200_000
+    har_rows: int = 400_000
     seed: int = 0
 
     @property
@@ -50,6 +58,32 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DEFAULTS = Options()
+OPTIONS = {
+    "ticks": Options(
+        intervals=16,
+        epochs=12,
+        patience=6,
+        gate_penalty=5e-4,
+        weight_decay=0.1,
+        longest_choosing="5m",
+    ),
+    "bars": Options(
+        epochs=6,
+        examples=12_800,
+        learning_rate=1e-3,
+        weight_decay=0.3,
+        gate_penalty=1e-3,
+        trusted=("5m", "1h"),
+        validation_ratio=0.0,
+    ),
+}
+"""What networks of a profile are trained with.
+
+Ticks: rows come each second, and those of one hour tell the same of slow things. Sixteen rows say what is new,
+hours ahead choose no epoch, and gates close what 30 hours can only be learned by heart from.
+Bars: to the last epoch, for a month of validation chose epochs by luck; and not a day ahead, where it cannot
+tell luck from skill.
+"""
 
 
 class Examples(NamedTuple):
@@ -67,27 +101,30 @@ class Examples(NamedTuple):
 class Material:
     """Rows prepared for training: split, base forecasts and targets."""
 
-    def __init__(self, table: RowTable, horizons: Sequence[str], options: Options) -> None:
-        """Split by time, fit log-HAR and scaling on the first part."""
-        self.table, self.options = table, options
-        ahead = {horizon: table.ahead(horizon) for horizon in horizons}
+    def __init__(self, table: RowTable, profile: str, options: Options) -> None:
+        """Split by time, fit log-HAR, the moving average and scaling on the first part.
+
+        Raises:
+            StateError: where rows are too few, or no realised variance is pinned that log-HAR could read.
+        """
+        self.table, self.profile, self.options = table, profile, options
+        ahead = {horizon: table.ahead(horizon) for horizon in HORIZONS[profile]}
         times = np.sort(table.row_time_ns)
-        self.split_ns = int(times[int(len(times) * (1 - options.validation_ratio))])
+        self.split_ns = int(times[min(int(len(times) * (1 - options.validation_ratio)), len(times) - 1)])
         seen = {
             horizon: np.where(table.row_time_ns + HORIZON_NS[horizon] <= self.split_ns, target, np.nan)
             for horizon, target in ahead.items()
         }
-        past = np.stack([table.column(name) for name in windows_of(table.pinned.features)], axis=-1)
         (first,) = np.nonzero(table.row_time_ns <= self.split_ns)
         some = first[:: -(-len(first) // options.har_rows)]
-        self.har = fit(
-            windows_of(table.pinned.features),
-            past[some],
-            table.row_time_ns[some],
-            {horizon: target[some] for horizon, target in seen.items()},
-        )
+        times, learned = table.row_time_ns[some], {horizon: target[some] for horizon, target in seen.items()}
+        reads, decayed = _pinned_of(profile, table)
+        columns = table.columns((*reads.features, *decayed))
+        chosen = {name: values[some] for name, values in columns.items()}
+        self.har = fit_har(reads, chosen, times, learned)
+        self.ewma = fit_ewma(decayed, PROFILES[profile].tile_interval_ns, chosen, times, learned)
         self.scaling = scaling_of(table, first)
-        self.base = forecast(self.har, past, table.row_time_ns)
+        self.base = forecast(self.har, columns, table.row_time_ns)
         self.seen, self.ahead = _logs(seen), _logs(ahead)
         usable = np.isfinite(self.base.median).all(-1)
         (self.training,) = np.nonzero(usable & np.isfinite(self.seen).any(-1))
@@ -113,6 +150,14 @@ class Material:
         base = tuple(_tensor(part[rows]) for part in self.base)
         tensors = (torch.from_numpy(features), torch.from_numpy(mask), torch.from_numpy(age))
         return Examples(*tensors, (base[0], base[1], base[2]), _tensor(targets[rows]))
+
+
+def _pinned_of(profile: str, table: RowTable) -> tuple[Reads, tuple[str, ...]]:
+    """Return what log-HAR and the moving average of a profile can read of the pinned features."""
+    reads = BASES[profile].among(table.pinned.features)
+    if not reads.variances:
+        raise StateError(f"expected one of {', '.join(BASES[profile].variances)} among the pinned features, got none")
+    return reads, tuple(name for name in DECAYED[profile] if name in table.pinned.features)
 
 
 def _logs(targets: Mapping[str, Floats]) -> Floats:

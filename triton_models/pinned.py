@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from featurestore.catalogue import Catalogue
 from schemas.rules import PROFILES
+from triton_models.evaluation.definitions import NETWORK_FEATURES
+from triton_models.terms import BASES, DECAYED
 
 DEFAULTS = {
     "ticks": (
@@ -36,25 +38,9 @@ DEFAULTS = {
         "market_good_news_1m",
         "market_good_news_10m",
     ),
-    "bars": (
-        "bar_realised_variance_5m",
-        "bar_realised_variance_1h",
-        "bar_realised_variance_6h",
-        "bar_realised_variance_1d",
-        "bar_realised_variance_7d",
-        "bar_negative_semivariance_1h",
-        "bar_negative_semivariance_1d",
-        "bar_signed_return_1h",
-        "bar_range_variance_1h",
-        "bar_volume_surprise_1d",
-        "market_bar_volatility_1h",
-        "hour_sine",
-        "hour_cosine",
-        "weekday_sine",
-        "weekday_cosine",
-    ),
+    "bars": NETWORK_FEATURES,
 }
-"""What `foreshock train` pins unless it is told otherwise."""
+"""What networks read unless `foreshock train` is told otherwise; what the base reads is pinned beside it."""
 
 
 class Pinned(NamedTuple):
@@ -79,13 +65,18 @@ class Pinned(NamedTuple):
         return cls(tuple(features), modalities, index, feature_set_id)
 
 
+def features_of(profile: str) -> tuple[str, ...]:
+    """Return what is pinned unless told otherwise: what networks read, then what else the base and the average do."""
+    return tuple(dict.fromkeys((*DEFAULTS[profile], *BASES[profile].features, *DECAYED[profile])))
+
+
 def pin(profile: str, features: Sequence[str] = ()) -> Pinned:
     """Pin features of a profile's catalogue, the default ones where none are named.
 
     Raises:
         FeatureError: where the catalogue has no such feature.
     """
-    names = tuple(features) or DEFAULTS[profile]
+    names = tuple(features) or features_of(profile)
     catalogue = Catalogue.discover(PROFILES[profile])
     modality = [catalogue.feature(name).modality for name in names]
     return Pinned.of(names, modality, catalogue.subset(names).feature_set_id)

@@ -4,7 +4,9 @@ All are logs or ratios per shortest window, so that a coefficient says the same 
 Elementwise numpy alone: the bits of a row do not depend on the rows beside it.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -20,6 +22,7 @@ Columns = Mapping[str, Floats]
 FLOOR_PER_NS = 0.02**2 / YEAR_NS
 """Variance per nanosecond at 2 % volatility a year: below it a logarithm would only tell of gaps."""
 _RETURN_LIMIT = 10.0
+_WINDOW = re.compile(r"_[1-9]\d{0,5}[smhd]$", re.ASCII)
 _WINDOW_NS = {"s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": DAY_NS}
 
 
@@ -70,6 +73,15 @@ class Reads(msgspec.Struct, frozen=True, kw_only=True):
     def unit_ns(self) -> int:
         """The shortest window: variances are told per time so long."""
         return window_ns(self.variances[0])
+
+    def is_sound(self) -> bool:
+        """Return whether all names tell their windows, in order, and each share has its variance."""
+        kinds = (self.variances, self.ranges, self.losses, self.returns, self.volumes, self.surprises, self.market)
+        if not all(_WINDOW.search(name) for kind in kinds for name in kind):
+            return False
+        windows = [[window_ns(name) for name in kind] for kind in kinds]
+        rising = all(one < next_one for kind in windows for one, next_one in pairwise(kind))
+        return rising and set(windows[2]) <= set(windows[0])
 
     def among(self, features: Collection[str]) -> "Reads":
         """Return what of this can be read where these features are there."""
@@ -126,7 +138,7 @@ class _Past:
             moved = self.deviations(name) if self.sees(name) else self.nothing
             yield np.clip(moved, -_RETURN_LIMIT, 0)
             yield np.clip(moved, 0, _RETURN_LIMIT)
-        for shorter, longer in zip(self.reads.volumes, self.reads.volumes[1:], strict=False):
+        for shorter, longer in pairwise(self.reads.volumes):
             yield self.step(shorter, longer) if self.sees(longer) else self.nothing
         yield from self.each(self.reads.surprises, lambda name: known_or_zero(self.columns[name]))
         for name in self.reads.market[1:]:
@@ -207,3 +219,8 @@ TICKS = Reads(
 """What ticks have of the same: variances of the mid, so no ranges."""
 BASES = {"bars": REF, "ticks": TICKS}
 """What a profile's base reads, as far as it is pinned."""
+DECAYED = {
+    "bars": tuple(f"bar_decayed_variance_{window}" for window in ("1h", "6h", "1d", "4d", "7d")),
+    "ticks": tuple(f"decayed_variance_{window}" for window in ("5m", "1h", "5h")),
+}
+"""What the moving average of a profile chooses from, as far as it is pinned; shortest memory first."""

@@ -5,6 +5,7 @@ The same rows and seed give the same bytes on the same machine.
 
 import hashlib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -17,10 +18,11 @@ from triton_models.bundle import KINDS, Bundle, Spec
 from triton_models.dataset import RowTable, read_rows
 from triton_models.export import REPOSITORY, publish
 from triton_models.learning import Progress, deterministic, forget, learn, outputs, recentre
-from triton_models.material import DEFAULTS, Material, Options
+from triton_models.material import DEFAULTS, OPTIONS, Material, Options
 from triton_models.networks import Network, build
 from triton_models.networks.gates import fold, gate
 from triton_models.online.regimes import watch
+from triton_models.pinned import DEFAULTS as READ
 from triton_models.pinned import pin
 
 
@@ -32,26 +34,26 @@ def train_models(
     features: Sequence[str] = (),
     repository: Path = REPOSITORY,
     version: str = "1",
-    options: Options = DEFAULTS,
+    options: Options | None = None,
     progress: Progress = lambda _text, _ratio: None,
 ) -> list[Bundle]:
     """Train networks on a file of rows (`foreshock backfill --rows`), on the default features or those named.
+
+    Options are those of the profile where none are given.
 
     Raises:
         FeatureError: where the catalogue has no such feature.
         StateError: where the rows lack a feature, or are too few.
     """
     table = read_rows(rows, pin(profile, features), row_interval_ns=PROFILES[profile].row_interval_ns)
+    options = options or OPTIONS[profile]
+    if not features and not options.read:
+        options = msgspec.structs.replace(options, read=READ[profile])
+    with deterministic(options.seed):
+        progress("fitting log-HAR", 0.0)
+        material = Material(table, profile, options)
     return [
-        train(
-            table,
-            profile=profile,
-            kind=kind,
-            repository=repository,
-            version=version,
-            options=options,
-            progress=_named(kind, progress),
-        )
+        _train(material, kind=kind, repository=repository, version=version, progress=_named(kind, progress))
         for kind in kinds
     ]
 
@@ -73,13 +75,20 @@ def train(
     """
     with deterministic(options.seed):
         progress("fitting log-HAR", 0.0)
-        material = Material(table, HORIZONS[profile], options)
-        spec = _spec(material, profile, kind, version)
+        material = Material(table, profile, options)
+    return _train(material, kind=kind, repository=repository, version=version, progress=progress)
+
+
+def _train(material: Material, *, kind: str, repository: Path, version: str, progress: Progress) -> Bundle:
+    table, options = material.table, material.options
+    with deterministic(options.seed):
+        spec = _spec(material, kind, version)
+        gated = options.gate_penalty or options.read
         network = build(spec)
-        network, history = learn(gate(network, spec) if options.gate_penalty else network, material, progress)
+        network, history = learn(gate(network, spec, options.read) if gated else network, material, progress)
         pruned = fold(network, spec)
         recentre(network, material)
-        forgotten = forget(network, material)
+        left = _left_to_base(network, material)
         manifest = {
             "data_hash": table.data_hash,
             "rows": len(table),
@@ -87,15 +96,35 @@ def train(
             "first_row_time_ns": int(table.row_time_ns.min()),
             "split_ns": material.split_ns,
             "last_row_time_ns": int(table.row_time_ns.max()),
+            "learned": [day_of(int(time)) for time in (table.row_time_ns.min(), table.row_time_ns.max())],
             "code": code_version(),
             "options": msgspec.to_builtins(options),
             "history": history,
-            "left_to_log_har": forgotten,
+            "left_to_log_har": left,
             "pruned": pruned,
             "validation": _report(network, material),
         }
         weights = {name: value.numpy() for name, value in network.state_dict().items()}
     return publish(msgspec.structs.replace(spec, manifest=manifest), weights, repository)
+
+
+def day_of(time_ns: int) -> str:
+    """Return the day of a time, UTC.
+
+    >>> day_of(86_400 * 10**9)
+    '1970-01-02'
+    """
+    return datetime.fromtimestamp(time_ns // 10**9, UTC).strftime("%Y-%m-%d")
+
+
+def _left_to_base(network: Network, material: Material) -> list[str]:
+    """Give horizons back to log-HAR that are not trusted, or at which the network is no better; return them."""
+    worse = forget(network, material) if len(material.validation) else []
+    trusted = material.options.trusted or material.horizons
+    left = [name for name in material.horizons if name in worse or name not in trusted]
+    for name in left:
+        network.head.forget(material.horizons.index(name))
+    return left
 
 
 def code_version() -> str:
@@ -109,8 +138,8 @@ def _named(kind: str, progress: Progress) -> Progress:
     return lambda text, ratio: progress(f"{kind}: {text}", ratio)
 
 
-def _spec(material: Material, profile: str, kind: str, version: str) -> Spec:
-    table, options = material.table, material.options
+def _spec(material: Material, kind: str, version: str) -> Spec:
+    table, options, profile = material.table, material.options, material.profile
     return Spec(
         name=f"{kind}-{profile}",
         version=version,
@@ -127,6 +156,7 @@ def _spec(material: Material, profile: str, kind: str, version: str) -> Spec:
         scaling=material.scaling,
         size=options.size,
         har=material.har,
+        ewma=material.ewma,
         regimes=watch(table, profile),
     )
 

@@ -135,10 +135,13 @@ def train(
     version: Annotated[
         int, typer.Option(help="Number of the version: one that is there is replaced, another stands beside it.", min=1)
     ] = 1,
+    until: Annotated[
+        str, typer.Option(help="Last day (UTC) of bars to learn from; default: all.", metavar="DATE")
+    ] = "",
 ) -> None:
     """Train log-HAR, the LSTM and the Performer, and write their bundles."""
     from streams.training import train_profile
 
     settings = Settings.from_environment()
     data, out = data or settings.data / "ohlcv_mit", out or Path(settings.model_repository)
-    train_profile(profile, data, out, seed, Console(stderr=True), version=str(version))
+    train_profile(profile, data, out, seed, Console(stderr=True), version=str(version), until=until)

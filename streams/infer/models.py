@@ -13,8 +13,12 @@ from schemas.forecasts import ModelName
 from schemas.rules import PROFILES
 from schemas.tensors import ATTENTION_OUTPUT, HORIZON_NS, HORIZONS, MINIMUM_BATCH, OUTPUTS
 from triton_models.bundle import Bundle, read
+from triton_models.ewma import Ewma
+from triton_models.ewma import forecast as forecast_average
 from triton_models.export import REPOSITORY, versions
-from triton_models.har import FLOOR_PER_NS, Floats, Har, Times, forecast, window_ns
+from triton_models.har import FLOOR_PER_NS, Floats, Har, Times, forecast, last_row, window_ns
+from triton_models.seasons import HOURS
+from triton_models.terms import Reads
 
 Singles = npt.NDArray[np.float32]
 
@@ -22,7 +26,6 @@ NETWORKS = ("lstm", "performer")
 PERSISTENCE = "persistence"
 """Hash of the log-HAR that stands in where no bundle is there: the last variance goes on."""
 
-_SEASONS = 10
 _NORMAL = (-1.6449, -1.2816, -0.6745, 0.0, 0.6745, 1.2816, 1.6449)
 _SPREAD = 0.6
 """Standard deviation of the log of realised variance that persistence assumes."""
@@ -69,6 +72,7 @@ class Models(NamedTuple):
     networks: tuple[Network, ...]
     feature_set_id: str = ""
     """Names the pinned features and their versions as the networks learned them; empty without networks."""
+    ewma: Ewma | None = None
 
     @property
     def active(self) -> tuple[Network, ...]:
@@ -94,14 +98,16 @@ class Models(NamedTuple):
 
     def base(self, features: Singles, mask: Singles, origin: Times) -> tuple[Floats, Floats]:
         """Return log-HAR's mean (N, H) and quantiles (N, H, Q); NaN where the shortest lag is masked."""
-        columns = [self.shape.features.index(name) for name in self.har.windows]
-        known = mask[:, -1, columns] > 0
-        variances = np.where(known, features[:, -1, columns].astype(np.float64), np.nan)
-        return forecast(self.har, np.ascontiguousarray(variances), origin).levels()
+        columns = last_row(self.shape.features, features, mask, self.har.reads.features)
+        return forecast(self.har, columns, origin).levels()
 
     def baselines(self, features: Singles, mask: Singles, origin: Times) -> dict[str, tuple[Floats, Floats]]:
         """Return by name, log-HAR's first, the forecasts that need no network, as `base` does."""
-        return {"har": self.base(features, mask, origin)}
+        found = {"har": self.base(features, mask, origin)}
+        if self.ewma:
+            columns = last_row(self.shape.features, features, mask, self.ewma.features)
+            found["ewma"] = forecast_average(self.ewma, columns).levels()
+        return found
 
 
 def read_models(
@@ -127,7 +133,7 @@ def read_models(
         raise StateError(f"{repository}: the networks of {profile} read different tensors; train both together")
     base = bundles["performer"]
     networks = tuple(_network(expert, bundle) for expert, bundle in bundles.items())
-    return Models(shapes.pop(), base.spec.horizons, base.spec.har, base.hash, networks, learned.pop())
+    return Models(shapes.pop(), base.spec.horizons, base.spec.har, base.hash, networks, learned.pop(), base.spec.ewma)
 
 
 def misfit(models: Models, versions: Mapping[str, str]) -> str:
@@ -154,8 +160,9 @@ def persistence(profile: str, row_interval_ns: int) -> Models:
     fits = [_persistent(windows[:known], len(windows), horizons) for known in range(1, len(windows) + 1)]
     residuals = tuple(_SPREAD * z for z in _NORMAL)
     har = Har(
-        windows=windows,
+        reads=Reads(variances=windows, season=False),
         horizons=horizons,
+        log_factor=(0.0,) * HOURS,
         coefficients=tuple(fits),
         smearing=((_SPREAD**2 / 2,) * len(horizons),) * len(windows),
         residuals=((residuals,) * len(horizons),) * len(windows),
@@ -165,10 +172,9 @@ def persistence(profile: str, row_interval_ns: int) -> Models:
 
 def _persistent(known: Sequence[str], total: int, horizons: Sequence[str]) -> tuple[tuple[float, ...], ...]:
     """Return coefficients (H, P) that average the known windows' variance rates in logs."""
-    share = 1.0 / len(known)
-    weights = (share,) * len(known) + (0.0,) * (total - len(known) + _SEASONS)
-    lengths = sum(np.log(window_ns(name)) for name in known) * share
-    return tuple((float(np.log(HORIZON_NS[horizon]) - lengths), *weights) for horizon in horizons)
+    weights = (1.0 / len(known),) * len(known) + (0.0,) * (total - len(known))
+    unit_ns = window_ns(known[0])
+    return tuple((float(np.log(HORIZON_NS[horizon] / unit_ns)), *weights) for horizon in horizons)
 
 
 def beside(active: Models, shadow: Models) -> Models:

@@ -24,10 +24,11 @@ from triton_models.evaluation.folds import Fold, Folds
 from triton_models.evaluation.panel import Flags, Forecasts, Panel
 from triton_models.har import Floats, Har, LogForecast
 from triton_models.learning import deterministic, forget, learn, recentre
-from triton_models.material import Examples, Options
+from triton_models.material import OPTIONS, Examples, Options
 from triton_models.networks import NO_BASE, Network, build
 from triton_models.networks.gates import GatedInputs, gate
 from triton_models.pinned import Pinned, pin
+from triton_models.terms import Reads
 
 __all__ = ["DEFAULT_WALK", "Bases", "Learned", "NetworkExpert", "Walk", "base_of", "table_of"]
 
@@ -35,22 +36,15 @@ Told = Callable[[str], None]
 """Called with what is being done: a seed of a network takes minutes."""
 _BLOCK = 1024
 """Rows that are forecast at once: more fall out of the cache."""
-_NONE = Har(windows=(), horizons=(), coefficients=(), smearing=(), residuals=())
+_NONE = Har(reads=Reads(variances=()), horizons=(), log_factor=(), coefficients=(), smearing=(), residuals=())
 """The base is given as forecasts, so that the spec holds no log-HAR."""
 
 
 class Walk(msgspec.Struct, frozen=True, kw_only=True):
     """How a network walks forward."""
 
-    first: Options = Options(
-        epochs=6,
-        examples=12_800,
-        learning_rate=1e-3,
-        weight_decay=0.3,
-        gate_penalty=1e-3,
-        validation_ratio=0.0,
-    )
-    """The first fold's training, to its last epoch: a month of validation chose epochs by luck."""
+    first: Options = OPTIONS[PROFILE]
+    """The first fold's training: that of live networks."""
     refresh: Options | None = Options(
         epochs=1, examples=6_400, learning_rate=3e-4, weight_decay=0.3, validation_ratio=0.0
     )
@@ -59,7 +53,7 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True):
     On the bars named below both gave the same QLIKE to 0.0007; later months hold coins that the first does not.
     """
     seeds: tuple[int, ...] = (0, 1, 2, 3)
-    trusted: tuple[str, ...] = ("5m", "1h")
+    trusted: tuple[str, ...] = OPTIONS[PROFILE].trusted
     """Horizons at which a network may correct its base. A day ahead, validation cannot tell luck from skill:
     bars from 2023-11 to 2024-02, LSTM, four seeds: QLIKE 1 to 5 % above the base's."""
 

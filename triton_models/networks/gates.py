@@ -5,7 +5,7 @@ exactly zero, and can open again. After training the gates are folded into the f
 served is the plain network, with zeros where it does not read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +22,14 @@ class GatedInputs(Inputs):
     """Inputs of which a network may stop reading some."""
 
     slope: Tensor
+    open: Tensor
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, read: Collection[str] = ()) -> None:
+        """Take the features that may be read, all where none is named: the gates of others stay closed."""
         super().__init__(spec)
-        self.gates = nn.Parameter(torch.ones(spec.shape("F")))
+        may_open = torch.tensor([float(not read or name in read) for name in spec.features])
+        self.register_buffer("open", may_open, persistent=False)
+        self.gates = nn.Parameter(may_open.clone())
         self.register_buffer("slope", torch.zeros(spec.shape("F")), persistent=False)
 
     def forward(self, features: Tensor, mask: Tensor, age: Tensor) -> Scaled:
@@ -42,16 +46,16 @@ class GatedInputs(Inputs):
             return
         with torch.no_grad():
             self.slope.lerp_(self.gates.grad, 1 - _MEMORY)
-            self.gates.sub_(rate * (1 + self.slope / penalty)).clamp_(0, 1)
+            self.gates.sub_(rate * (1 + self.slope / penalty)).clamp_(0, 1).mul_(self.open)
 
     def closed(self, features: Sequence[str]) -> tuple[str, ...]:
         """Return the features (F,) that are not read, sorted."""
         return tuple(sorted(name for name, left in zip(features, self.gates.tolist(), strict=True) if left == 0))
 
 
-def gate(network: Network, spec: Spec) -> Network:
-    """Put open gates before the inputs of a network, and return it."""
-    network.inputs = GatedInputs(spec)
+def gate(network: Network, spec: Spec, read: Collection[str] = ()) -> Network:
+    """Put gates before the inputs of a network, open for what it may read (none named: all), and return it."""
+    network.inputs = GatedInputs(spec, read)
     return network
 
 

@@ -6,15 +6,16 @@ import torch
 
 from schemas.rules import PROFILES
 from schemas.tensors import HORIZONS, QUANTILES
-from triton_models import har
 from triton_models.bundle import Scaling, Size, Spec, write
 from triton_models.dataset import RowTable
+from triton_models.fitting import fit_har
 from triton_models.networks import build
 from triton_models.pinned import Pinned
 from triton_models.predictor import Batch, Predictor
+from triton_models.terms import REF
 
 BARS = PROFILES["bars"].row_interval_ns
-WINDOWS = {"realised_variance_5m": 1, "realised_variance_1h": 12, "realised_variance_1d": 288}
+WINDOWS = {"bar_realised_variance_5m": 1, "bar_realised_variance_1h": 12, "bar_realised_variance_1d": 288}
 
 
 def volatility(random, count):
@@ -61,9 +62,9 @@ def table(pinned):
 
 @pytest.fixture(scope="session")
 def fitted(table):
-    variances = np.stack([table.column(name) for name in WINDOWS], axis=-1)
+    reads = REF.among(WINDOWS)
     targets = {horizon: table.ahead(horizon) for horizon in HORIZONS["bars"]}
-    return har.fit(tuple(WINDOWS), variances, table.row_time_ns, targets)
+    return fit_har(reads, table.columns(reads.features), table.row_time_ns, targets)
 
 
 @pytest.fixture(scope="session", params=["performer", "lstm"])

@@ -10,7 +10,7 @@ from triton_models.bundle import SPEC_FILE, WEIGHTS_FILE, read, write
 from triton_models.online.regimes import Watched
 
 CHAIN = {"means": [0.0, 1.0], "deviations": [1.0, 1.0], "transitions": [[0.9, 0.1], [0.2, 0.8]]}
-REGIMES = {"short": "realised_variance_5m", "long": "realised_variance_1h", "step_ns": 60, "regimes": CHAIN}
+REGIMES = {"short": "bar_realised_variance_5m", "long": "bar_realised_variance_1h", "step_ns": 60, "regimes": CHAIN}
 
 
 @pytest.fixture

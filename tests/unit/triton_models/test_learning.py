@@ -16,7 +16,7 @@ QUICK = Options(intervals=8, size=Size(width=16, heads=2), epochs=2, examples=51
 
 @pytest.fixture
 def material(table):
-    return Material(table, HORIZONS["bars"], QUICK)
+    return Material(table, "bars", QUICK)
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ def test_an_untrained_network_is_log_har_bit_for_bit(spec, tmp_path, make_batch,
     bundle = write(tmp_path, spec, {name: value.numpy() for name, value in build(spec).state_dict().items()})
     batch = make_batch(ROWS)
     outputs = Predictor(bundle).predict(batch)
-    variances = np.stack([table.column(name)[ROWS] for name in spec.har.windows], axis=-1)
-    mean, quantiles = forecast(spec.har, variances, table.row_time_ns[ROWS]).levels()
+    columns = {name: values[ROWS] for name, values in table.columns(spec.har.reads.features).items()}
+    mean, quantiles = forecast(spec.har, columns, table.row_time_ns[ROWS]).levels()
     assert (outputs["mean"] == mean.astype(np.float32)).all()
     assert (outputs["quantiles"] == quantiles.astype(np.float32)).all()
 

@@ -1,3 +1,4 @@
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -6,14 +7,13 @@ import pytest
 from schemas.errors import StateError
 from schemas.tensors import HORIZONS as HORIZONS_OF
 from triton_models.bundle import SPEC_FILE, WEIGHTS_FILE, Size
-from triton_models.dataset import NEVER, from_arrow
-from triton_models.har import windows_of
+from triton_models.dataset import NEVER, from_arrow, windows_of
 from triton_models.material import Material, Options
-from triton_models.pinned import Pinned, pin
+from triton_models.pinned import DEFAULTS, Pinned, pin
+from triton_models.terms import BASES
 from triton_models.train import train, train_models
 
 QUICK = Options(intervals=8, size=Size(width=16, heads=2), epochs=2, examples=2048, batch=128, validation_examples=512)
-HORIZONS = ("5m", "1h", "1d")
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_it_learns_what_log_har_cannot_know(learn):
 def test_training_sees_nothing_that_ends_behind_the_split(table):
     # train ............ split ---- validation
     #            t |----h----|      a target that ends behind the split is not known to training
-    material = Material(table, HORIZONS, QUICK)
+    material = Material(table, "bars", QUICK)
     for index, horizon_ns in enumerate((300, 3600, 86_400)):
         known = np.isfinite(material.seen[:, index])
         assert table.row_time_ns[known].max() <= material.split_ns - horizon_ns * 10**9
@@ -71,7 +71,7 @@ def test_windows_lie_on_the_grid_of_row_intervals(table):
 
 def test_the_target_is_the_variance_that_followed(table):
     ahead = table.ahead("1h")
-    assert np.array_equal(ahead[100:200], table.column("realised_variance_1h")[112:212])
+    assert np.array_equal(ahead[100:200], table.column("bar_realised_variance_1h")[112:212])
     assert np.isnan(ahead[2988:3000]).all()  # the next row is of another instrument
 
 
@@ -114,8 +114,20 @@ def test_models_are_trained_from_a_file_of_rows(table, tmp_path):
         progress=lambda text, ratio: said.append((text, ratio)),
     )
     assert bundle.spec.features == tuple(columns)
-    assert said[0] == ("lstm: fitting log-HAR", 0.0)
+    assert said[0] == ("fitting log-HAR", 0.0)
     assert said[-1] == ("lstm: epoch 2 of 2", 1.0)
+
+
+def test_a_network_reads_what_it_may_and_corrects_where_it_is_trusted(learn):
+    read = ("bar_realised_variance_5m", "volume")
+    options = msgspec.structs.replace(QUICK, read=read, trusted=("5m", "1h"), gate_penalty=1e-9, validation_ratio=0.0)
+    bundle = learn("lstm", "a", options)
+    spec = bundle.spec
+    assert set(spec.features) - set(spec.manifest["pruned"]) == set(read)
+    assert spec.manifest["left_to_log_har"] == ["1d"]
+    assert spec.manifest["split_ns"] == spec.manifest["last_row_time_ns"]
+    weights = bundle.weights["head.out.weight"].reshape(3, 8, -1)
+    assert [bool(np.any(each)) for each in weights] == [True, True, False]
 
 
 @pytest.mark.parametrize("profile", ["ticks", "bars"])
@@ -128,6 +140,7 @@ def test_the_default_features_are_in_the_catalogue_with_all_targets(profile):
             "bars": {"bar", "clock"},
         }[profile]
     )
+    assert set(DEFAULTS[profile]) | set(BASES[profile].features) <= set(pinned.features)
     windows = {name.rpartition("_")[2] for name in windows_of(pinned.features)}
     assert windows >= set(HORIZONS_OF[profile])
     assert (

@@ -316,7 +316,7 @@ def test_what_is_missing_is_told(panel, base):
 
 def test_settings_are_searched_by_the_ratio_to_the_base(panel, base, tmp_path, monkeypatch):
     tuning = importlib.import_module("triton_models.evaluation.tuning")
-    monkeypatch.setattr(tuning, "DEFAULTS", {"bars": FEATURES})
+    monkeypatch.setattr(tuning, "FEW", FEATURES)
     space = {"learning_rate": Choice((0.0, 5e-3))}
     loss = objective(panel, base, "lstm", first=QUICK)
     result = search(loss, space, [FOLDS], method="grid", log=tmp_path / "trials.jsonl")

@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 import torch
 
-from schemas.tensors import HORIZONS
 from triton_models.bundle import Size
 from triton_models.learning import deterministic, learn
 from triton_models.material import Material, Options
@@ -44,7 +43,7 @@ def test_a_folded_network_answers_as_the_gated_one_and_is_the_plain_one(spec, ma
     network.inputs.gates.data = torch.tensor([1.0, 0.3, 0.0, 0.7, 0.0])
     batch = make_batch(np.arange(400, 432))
     gated, _ = network(*batch[:3])
-    assert fold(network, spec) == ("hour", "realised_variance_1d")
+    assert fold(network, spec) == ("bar_realised_variance_1d", "hour")
     folded, _ = network(*batch[:3])
     assert network.state_dict().keys() == plain
     assert all((a - b).abs().max() < 1e-5 for a, b in zip(gated, folded, strict=True))
@@ -111,5 +110,5 @@ def test_the_averaged_network_has_the_gates_of_the_one_that_learns(noisy, pinned
     options = msgspec.structs.replace(QUICK, gate_penalty=1e-2, epochs=2)
     spec = msgspec.structs.replace(make_spec("lstm", pinned, fitted), intervals=4, size=QUICK.size)
     with deterministic(0):
-        network, _ = learn(gate(build(spec), spec), Material(noisy, HORIZONS["bars"], options))
+        network, _ = learn(gate(build(spec), spec), Material(noisy, "bars", options))
     assert (network.inputs.gates == 0).any()
