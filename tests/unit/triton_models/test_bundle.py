@@ -13,6 +13,16 @@ CHAIN = {"means": [0.0, 1.0], "deviations": [1.0, 1.0], "transitions": [[0.9, 0.
 REGIMES = {"short": "bar_realised_variance_5m", "long": "bar_realised_variance_1h", "step_ns": 60, "regimes": CHAIN}
 
 
+AVERAGE = {
+    "features": ["volume"],
+    "unit_ns": 1,
+    "horizons": ["5m", "1h", "1d"],
+    "chosen": [0, 0, 0],
+    "smearing": [[0.0, 0.0, 0.0]],
+    "residuals": [[[0.0] * 7] * 3],
+}
+
+
 @pytest.fixture
 def bundle(spec, random_weights, tmp_path):
     return write(tmp_path, spec, random_weights(spec))
@@ -65,6 +75,9 @@ def test_changed_weights_are_noticed(bundle, tmp_path):
         ({"intervals": "many"}, r"Expected `int`, got `str` - at `\$\.intervals`"),
         ({"modality_of": [0, 0, 0, 0, 9]}, r"\$\.modality_of"),
         ({"row_interval_ns": 0}, r"\$\.row_interval_ns"),
+        ({"ewma": {**AVERAGE, "features": ["gone_5m"]}}, r"\$\.ewma"),
+        ({"ewma": {**AVERAGE, "chosen": [0, 1, 0]}}, r"\$\.ewma"),
+        ({"ewma": {**AVERAGE, "smearing": [[0.0, 0.0]]}}, r"\$\.ewma"),
         ({"version": "2"}, r"\$\.hash"),
         ({"regimes": REGIMES | {"short": "nobody_5m"}}, r"\$\.regimes"),
         ({"regimes": REGIMES | {"step_ns": 0}}, r"\$\.regimes"),
@@ -76,6 +89,26 @@ def test_changed_weights_are_noticed(bundle, tmp_path):
 def test_a_spec_that_does_not_fit_is_an_error(bundle, tmp_path, change, message):
     path = tmp_path / SPEC_FILE
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(DecodeError, match=message):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"reads": {"variances": ["gone_5m"]}}, r"\$\.har\.reads"),
+        ({"reads": {"variances": ["volume"]}}, r"\$\.har:"),  # whose window no name tells
+        ({"reads": {"variances": []}}, r"\$\.har:"),
+        ({"log_factor": [0.0]}, r"\$\.har:"),
+        ({"coefficients": [[[1.0]]]}, r"\$\.har:"),
+        ({"horizons": ["5m"]}, r"\$\.har:"),
+    ],
+)
+def test_a_log_har_that_does_not_fit_is_an_error(bundle, tmp_path, part, message):
+    path = tmp_path / SPEC_FILE
+    document = json.loads(path.read_text())
+    document["har"] |= part
+    path.write_text(json.dumps(document))
     with pytest.raises(DecodeError, match=message):
         read(tmp_path)
 

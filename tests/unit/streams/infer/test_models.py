@@ -32,6 +32,19 @@ def test_the_repository_serves_both_networks_of_a_profile(profile):
     assert (np.diff(quantiles) > 0).all()
 
 
+def test_bars_have_a_moving_average_beside_log_har():
+    models = read_models("bars")
+    canary = models.networks[0].canary
+    found = models.baselines(canary["features"], canary["mask"], canary["origin_time_ns"][:, 0])
+    assert list(found) == ["har", "ewma"]
+    mean, quantiles = found["ewma"]
+    assert mean.shape == (*quantiles.shape[:2],) == (len(canary["features"]), 3)
+    assert np.isfinite(mean).all()
+    assert (np.diff(quantiles) > 0).all()
+    nothing = models.baselines(canary["features"], np.zeros_like(canary["mask"]), canary["origin_time_ns"][:, 0])
+    assert all(np.isnan(mean).all() for mean, _ in nothing.values())
+
+
 @pytest.mark.parametrize("profile", ["ticks", "bars"])
 def test_without_bundles_or_at_another_row_interval_persistence_is_left(profile, tmp_path):
     assert read_models(profile, tmp_path).har_hash == PERSISTENCE
