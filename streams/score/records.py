@@ -1,11 +1,40 @@
 """Forecasts as they wait to be scored; scores and calibration states as records of their topics."""
 
+from collections.abc import Collection
+
 from schemas.calibration import Calibration, is_watched_only
+from schemas.errors import DecodeError
 from schemas.forecasts import Forecast, ForecastScore, HorizonScore, cloud_event_headers, encode_json
+from schemas.tensors import QUANTILES
 from schemas.topics import CALIBRATION, FORECAST_SCORE
 from streams.score.cells import Waiting
 from streams.score.losses import Claim
 from streams.stage import Record
+from triton_models.online.conformal import REGIMES
+
+_LEVELS = {str(level) for level in QUANTILES}
+
+
+def check(forecast: Forecast, horizons: Collection[str]) -> None:
+    """Raise DecodeError for a forecast whose horizons, quantiles, shifts or regimes are none that can be scored."""
+    if unknown := forecast.horizons.keys() - set(horizons):
+        raise DecodeError(f"expected horizons among {', '.join(horizons)}, got {min(unknown)!r}", path="$.horizons")
+    told = [(f"$.horizons.{horizon}", each.quantiles) for horizon, each in forecast.horizons.items()]
+    told += [
+        (f"$.experts.{name}.quantiles.{horizon}", quantiles)
+        for name, expert in forecast.experts.items()
+        for horizon, quantiles in expert.quantiles.items()
+    ]
+    for path, quantiles in told:
+        if quantiles.keys() != _LEVELS:
+            raise DecodeError(f"expected the {len(_LEVELS)} quantiles, got {', '.join(quantiles) or 'none'}", path=path)
+    for horizon, each in forecast.calibration.items():
+        if len(each.shifts) not in {0, len(_LEVELS)} or not -1 <= each.regime < REGIMES:
+            raise DecodeError(
+                f"expected {len(_LEVELS)} shifts and a regime from -1 to {REGIMES - 1}, "
+                f"got {len(each.shifts)} and {each.regime}",
+                path=f"$.calibration.{horizon}",
+            )
 
 
 def waiting_for(forecast: Forecast, horizon: str) -> Waiting:

@@ -25,7 +25,7 @@ from streams.score.cells import Cell, CellState, Pace, Waiting
 from streams.score.drift import DriftWatch
 from streams.score.inputs import Range
 from streams.score.losses import COMBINED, floor, score
-from streams.score.records import calibration_record, score_record, waiting_for
+from streams.score.records import calibration_record, check, score_record, waiting_for
 from streams.stage import Record
 from triton_models.drift import DriftState
 from triton_models.online.regimes import UNKNOWN, Filter, Seen, Watched
@@ -133,7 +133,8 @@ class Scorer:
         return _Row(offset, self._labels(rows), self._filter.regimes, before)
 
     def take_forecast(self, offset: int, forecast: Forecast, partition: int) -> list[Record]:
-        """Take in a forecast and return what is decided of it already; the first of an id counts."""
+        """Take in a forecast and return what is decided of it already; the first of an id counts. Raises DecodeError."""
+        check(forecast, self.horizons)
         self.forecast_offset = offset + 1
         origin_ns = forecast.origin_time_ns
         if self._origins.get(forecast.instrument_id, -1) >= origin_ns:

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from schemas.calibration import Calibration, CalibrationShift
-from schemas.errors import StateError
+from schemas.errors import DecodeError, StateError
 from schemas.forecasts import (
     ExpertForecast,
     Forecast,
@@ -149,6 +149,31 @@ def test_the_first_forecast_of_an_id_counts_and_repeated_rows_change_nothing():
     (found,) = scores(one.take_row(0, row(60)))
     assert found.scores["combined"].mean == 1e-6
     assert one.take_row(1, row(60)) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (forecast(0, horizons=("1w",)), r"\$.horizons: expected horizons among 1m, 5m, 1h, 1d, got '1w'"),
+        (
+            replace(forecast(0), calibration={"1m": CalibrationShift(shifts=(0.1, 0.2))}),
+            r"\$.calibration.1m: expected 7 shifts and a regime from -1 to 2, got 2 and -1",
+        ),
+        (forecast(0, regime=9), "got 7 and 9"),
+        (
+            replace(
+                forecast(0), experts={"har": ExpertForecast(weight=1, hash="", means={"1m": 1}, quantiles={"1m": {}})}
+            ),
+            r"\$.experts.har.quantiles.1m: expected the 7 quantiles, got none",
+        ),
+    ],
+)
+def test_a_forecast_that_cannot_be_scored_is_an_error_and_leaves_no_trace(wrong, told):
+    one = scorer()
+    with pytest.raises(DecodeError, match=told):
+        one.take_forecast(0, wrong, 1)
+    assert one.take_forecast(1, forecast(0), 1) == []
+    assert len(scores(one.take_row(0, row(60)))) == 1
 
 
 def test_calibration_states_are_keyed_by_instrument_and_horizon_for_compaction():
