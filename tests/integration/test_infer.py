@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 
 from deploy.stack import private_stack
 from schemas.calibration import Calibration
@@ -13,13 +14,20 @@ from schemas.instruments import partition_of
 from schemas.rows import AGED, RowHeader, Rows, encode_rows, row_headers
 from schemas.rules import SECOND_NS
 from schemas.topics import ATTENTION, CALIBRATION, DEAD_LETTER, FEATURE_ROW, FORECAST, FORECAST_LATEST, FORECAST_SCORE
+from streams.explain.finding import find
+from streams.infer.explanations import is_sampled
 from streams.infer.models import read_models
 from streams.kafka import Outbox, create_topics, read_topic
 from tests.integration.live import pipeline, settings_for
+from triton_models.explanation.explain import explain
+from triton_models.export import REPOSITORY
+from triton_models.predictor import Batch as Inputs
+from triton_models.predictor import Predictor
 
 pytestmark = pytest.mark.timeout(400)
 MODELS = read_models("ticks")
 START_NS = 1_767_225_600 * SECOND_NS
+EXPLAIN_EVERY = 5
 INSTRUMENTS = ("binance:BTC-USDT", "binance:ETH-USDT", "binance-usdm:ETH-USDT-PERP")
 
 
@@ -82,7 +90,9 @@ def servers(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(servers, tmp_path_factory):
     """Infer and score at work on 150 seconds of rows, while infer is killed three times and score once."""
-    settings = settings_for(servers, tmp_path_factory.mktemp("state"), checkpoint_seconds=1.0)
+    settings = settings_for(
+        servers, tmp_path_factory.mktemp("state"), checkpoint_seconds=1.0, explain_every=EXPLAIN_EVERY
+    )
     create_topics(settings)
     rowing = Rowing(settings)
     with pipeline(settings, ("infer", "score")) as live:
@@ -123,6 +133,37 @@ def test_forecasts_come_from_both_networks_beside_log_har(run):
     assert attention.keys() == {forecast.id for forecast in from_model}
     for one in attention.values():
         assert sum(one.modalities.values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_sampled_forecasts_are_explained_beside_their_way(run):
+    rowing, _ = run
+    explained = [one for one in rowing.read(ATTENTION, Attention) if one.contributions]
+    assert explained
+    for one in explained:
+        assert is_sampled(one.id, EXPLAIN_EVERY)
+        assert set(one.contributions) == set(MODELS.horizons)
+        assert all(set(lost) == set(one.modalities) for lost in one.contributions.values())
+        if one.faithfulness:
+            assert abs(one.faithfulness[0]) <= 1
+
+
+def test_a_forecast_is_found_and_made_again_from_its_receipt(run):
+    rowing, _ = run
+    forecast = next(one for one in reversed(rowing.forecasts()) if one.status == "model")
+    found = find(rowing.settings, forecast.id, "performer", 10 * SECOND_NS, REPOSITORY)
+    assert found.forecast == forecast
+    features, mask, age = (torch.from_numpy(part)[None] for part in found.seen)
+    answer = Predictor(found.bundle).predict(Inputs(features, mask, age, torch.tensor([[forecast.origin_time_ns]])))
+    assert answer["mean"][0].tolist() == list(forecast.experts["performer"].means.values())
+    explanation = explain(
+        Predictor(found.bundle),
+        found.seen,
+        found.before,
+        horizon="1m",
+        origin_time_ns=forecast.origin_time_ns,
+        forecast_id=forecast.id,
+    )
+    assert np.exp(explanation.value) == pytest.approx(forecast.experts["performer"].means["1m"], rel=1e-6)
 
 
 def test_the_latest_topic_ends_with_the_last_forecast_of_each_instrument(run):
