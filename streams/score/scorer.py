@@ -133,7 +133,10 @@ class Scorer:
         return _Row(offset, self._labels(rows), self._filter.regimes, before)
 
     def take_forecast(self, offset: int, forecast: Forecast, partition: int) -> list[Record]:
-        """Take in a forecast and return what is decided of it already; the first of an id counts. Raises DecodeError."""
+        """Take in a forecast and return what is decided of it already; the first of an id counts.
+
+        Raises DecodeError, and takes in nothing, where it cannot be scored.
+        """
         check(forecast, self.horizons)
         self.forecast_offset = offset + 1
         origin_ns = forecast.origin_time_ns
