@@ -12,6 +12,9 @@ from schemas.tensors import QUANTILES
 from streams.infer.combine import Floats
 from triton_models.online.conformal import REGIMES, in_regime
 
+MOST_SHIFT = 100.0
+"""In log variance, far above what score learns: a forecast that became infinite by it would be no JSON."""
+
 
 class Told(NamedTuple):
     """What calibration says of instruments, N or a single one."""
@@ -35,7 +38,7 @@ class Calibrations:
         """By instrument, with the experts that it was made for: records change every ten seconds, rows every one."""
 
     def take(self, calibration: Calibration) -> None:
-        """Take in a record, unless a later one is known. Raises DecodeError for shifts of other shapes."""
+        """Take in a record, unless a later one is known. Raises DecodeError for shifts of other shapes or sizes."""
         _check(calibration)
         known = self._latest.setdefault(calibration.instrument_id, {})
         before = known.get(calibration.horizon)
@@ -79,6 +82,8 @@ def _check(calibration: Calibration) -> None:
             f"got {len(shared)} and {[len(row) for row in regimes]}",
             path="$.shared_shifts",
         )
+    if (largest := max(abs(shift) for row in (shared, *regimes) for shift in row)) > MOST_SHIFT:
+        raise DecodeError(f"expected shifts of at most {MOST_SHIFT:g}, got {largest:g}", path="$.shared_shifts")
 
 
 def _trust(record: Calibration | None, experts: tuple[str, ...]) -> list[list[float]]:

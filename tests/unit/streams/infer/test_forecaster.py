@@ -9,10 +9,11 @@ from msgspec.structs import replace
 
 from schemas.calibration import Calibration
 from schemas.errors import DecodeError, StateError
-from schemas.forecasts import Attention, Forecast, decode_json
+from schemas.forecasts import Attention, Forecast, decode_json, encode_json
 from schemas.rules import SECOND_NS
 from schemas.tensors import HORIZON_NS, QUANTILES, YEAR_NS
 from schemas.topics import ATTENTION, FORECAST, FORECAST_LATEST
+from streams.infer.calibrations import MOST_SHIFT
 from streams.infer.forecaster import BATCH_ROWS, WIDTH_EVERY_NS
 from streams.infer.models import Models
 from tests.unit.streams.infer.infer_cases import BASE, MODELS, T0, answer, forecaster, network, row_message
@@ -252,6 +253,15 @@ def test_weights_are_equal_until_each_expert_was_judged():
 def test_shifts_of_another_shape_are_refused():
     with pytest.raises(DecodeError, match=r"shared_shifts: expected 7 shared shifts and 3 .* got 2 and \[7, 7, 7\]"):
         forecaster().take_calibration(calibration((0.1, 0.2)))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_shifts_that_would_make_a_quantile_infinite_are_refused(sign):
+    # It would be null in the forecast's record, which nobody could read.
+    with pytest.raises(DecodeError, match=r"shared_shifts: expected shifts of at most 100, got 1e\+300"):
+        forecaster().take_calibration(calibration(regimes=(0.0, sign * 1e300, 0.0)))
+    forecast = one_forecast(calibration((sign * MOST_SHIFT,) * 7, regimes=(0.0, sign * MOST_SHIFT, 0.0), regime=1))
+    assert decode_json(encode_json(forecast), Forecast) == forecast
 
 
 def test_an_expert_that_is_only_watched_is_told_and_changes_nothing():
