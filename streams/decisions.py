@@ -5,10 +5,12 @@ border on, and of two that hold the later one counts. Without any, the version t
 first is active: a bundle that only lies in the repository changes no forecast.
 """
 
+import logging
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from schemas.decisions import ModelDecision
+from schemas.errors import DecodeError
 from schemas.forecasts import Forecast, cloud_event_headers, decode_json, encode_json
 from schemas.rules import SECOND_NS
 from schemas.topics import FORECAST, OPS_MODEL
@@ -16,6 +18,7 @@ from streams.kafka import Outbox, read_topic
 from streams.settings import Settings
 from streams.stage import Message
 
+LOGGER = logging.getLogger("foreshock.model")
 DECIDED = b"model-decision"
 LEAD_NS = 10 * SECOND_NS
 """A border lies so far ahead of the last forecast: infer looks twice a second, and has the version loaded."""
@@ -57,6 +60,19 @@ class DecisionLog:
         self.decisions.append((decision, message.timestamp_ms))
         return decision
 
+    def take(self, messages: Iterable[Message]) -> bool:
+        """Take records and return whether one decides of this profile; what cannot be read is left out and said.
+
+        The topic keeps a damaged record for ever: it must not keep people from rolling back.
+        """
+        found = False
+        for message in messages:
+            try:
+                found |= self.add(message) is not None
+            except DecodeError as error:
+                LOGGER.warning("left out: %s", error.at(f"{message.topic}[{message.partition}]@{message.offset}"))
+        return found
+
     def at(self, origin_ns: int | None = None) -> Standing:
         """Return what holds for an origin; None: once every border is passed."""
         standing = Standing()
@@ -93,26 +109,37 @@ def _after(standing: Standing, decision: ModelDecision) -> Standing:
         history = (*(standing.history or (decision.before,)), version)
     else:
         # Back to where it stands in the history: what was promoted behind it is retired.
-        known = standing.history
-        history = known[: known.index(version) + 1] if version in known else (*known, version)
+        history = standing.history
+        while history and history[-1] != version:
+            history = history[:-1]
+        history = history or (*standing.history, version)
     shadow = "" if standing.shadow == version else standing.shadow
     return Standing(history, shadow, border_ns)
 
 
 def read_decisions(settings: Settings) -> DecisionLog:
     """Return all decisions of the settings' profile that the topic holds now."""
-    return DecisionLog(settings.profile, read_topic(settings, OPS_MODEL))
+    log = DecisionLog(settings.profile)
+    log.take(read_topic(settings, OPS_MODEL))
+    return log
 
 
 def border_ns(settings: Settings, lead_ns: int = LEAD_NS) -> int:
     """Return a border that forecasts have not reached: a whole row interval; 0 where there is none yet."""
     last = read_topic(settings, FORECAST, last=_LAST_FORECASTS)
-    origins = (decode_json(message.value, Forecast).origin_time_ns for message in last if message.value)
-    reached = max(origins, default=None)
+    reached = max((origin for origin in map(_origin_ns, last) if origin is not None), default=None)
     if reached is None:
         return 0
     interval_ns = settings.rules.row_interval_ns
     return (reached + lead_ns) // interval_ns * interval_ns + interval_ns
+
+
+def _origin_ns(message: Message) -> int | None:
+    """Return the origin of a forecast, None of a record that cannot be read."""
+    try:
+        return decode_json(message.value or b"", Forecast).origin_time_ns
+    except DecodeError:
+        return None
 
 
 def decide(settings: Settings, decision: ModelDecision) -> None:

@@ -7,13 +7,13 @@ and nobody else notices.
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import NamedTuple
 
 from confluent_kafka import KafkaException
 
-from schemas.errors import DecodeError, StateError
+from schemas.errors import StateError
 from schemas.topics import OPS_MODEL
 from streams.decisions import DecisionLog, Standing
 from streams.follower import Follower
@@ -21,7 +21,6 @@ from streams.infer.models import Models, Network, beside, read_models, unlike
 from streams.metrics_server import Metrics
 from streams.runner import end_on_error
 from streams.settings import Settings
-from streams.stage import Message
 from streams.triton_client import Served, TritonClient
 
 LOGGER = logging.getLogger("foreshock.infer")
@@ -66,7 +65,7 @@ class Versions:
         Raises StateError where a bundle is damaged, or the decisions cannot be read.
         """
         try:
-            self._add(await asyncio.to_thread(self._follower.read))
+            self.log.take(await asyncio.to_thread(self._follower.read))
         except KafkaException as error:
             raise StateError(f"{OPS_MODEL}: decisions on models cannot be read: {error}") from None
         self._start = self._first()
@@ -187,20 +186,11 @@ class Versions:
             except (KafkaException, StateError) as error:
                 LOGGER.warning("decisions on models cannot be read, versions stay as they are: %s", error)
                 continue
-            if self._add(messages):
+            if self.log.take(messages):
                 # What could not be used may have been put right.
                 self._read = {version: models for version, models in self._read.items() if models is not None}
                 self._choices.clear()
                 self._prepare()
-
-    def _add(self, messages: Iterable[Message]) -> bool:
-        found = False
-        for message in messages:
-            try:
-                found |= self.log.add(message) is not None
-            except DecodeError as error:
-                LOGGER.warning("left out: %s", error.at(f"{OPS_MODEL}[0]@{message.offset}"))
-        return found
 
 
 async def _started(client: TritonClient) -> None:

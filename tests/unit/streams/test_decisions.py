@@ -5,10 +5,14 @@ import pytest
 from schemas.decisions import ModelDecision
 from schemas.errors import DecodeError
 from schemas.forecasts import Announcement, encode_json
-from schemas.topics import OPS_MODEL
+from schemas.rules import SECOND_NS
+from schemas.topics import FORECAST, OPS_MODEL
+from streams import decisions
 from streams.announcements import AnnouncementLog
 from streams.decisions import DECIDED, DecisionLog, Standing
+from streams.settings import Settings
 from streams.stage import Message
+from tests.unit.streams.score.test_scorer import T0, forecast
 
 
 def message(kind, version, border_ns, *, before="1", profile="ticks", level=0.0, offset=0):
@@ -68,6 +72,19 @@ def test_rollbacks_go_back_one_version_after_the_other():
     assert found.at().history == ("1", "2", "4")
 
 
+def test_a_version_that_was_promoted_again_is_gone_back_to_where_it_stood_last():
+    found = log(
+        message("promote", "2", 1),
+        message("promote", "1", 2, before="2"),
+        message("promote", "3", 3, before="1"),
+        message("rollback", "1", 4, before="3"),
+    )
+    assert found.at().history == ("1", "2", "1")
+    # Two people at once: the second says nothing new.
+    found.add(message("rollback", "1", 5, before="3"))
+    assert found.at().history == ("1", "2", "1")
+
+
 def test_refusals_by_a_test_are_counted_for_each_shadow():
     found = log(
         message("shadow", "2", 1),
@@ -94,3 +111,13 @@ def test_other_profiles_and_feature_sets_are_no_decisions():
 def test_a_damaged_decision_is_an_error_with_its_path():
     with pytest.raises(DecodeError, match=r"\$"):
         log(Message(OPS_MODEL, 0, 0, DECIDED, {}, b'{"kind": "perhaps"}', 0))
+
+
+def test_records_that_cannot_be_read_keep_nobody_from_deciding(monkeypatch, caplog):
+    damaged = Message(OPS_MODEL, 0, 7, DECIDED, {}, b'{"kind": "perhaps"}', 0)
+    made = Message(FORECAST, 0, 0, None, {}, encode_json(forecast(0)), 0)
+    topics = {OPS_MODEL: [damaged, message("promote", "2", 1)], FORECAST: [made, damaged]}
+    monkeypatch.setattr(decisions, "read_topic", lambda _, topic, **_options: topics[topic])
+    assert decisions.read_decisions(Settings(profile="ticks")).at().history == ("1", "2")
+    assert "left out: ops.model.v1[0]@7 $.kind" in caplog.text
+    assert decisions.border_ns(Settings(profile="ticks")) == T0 + decisions.LEAD_NS + SECOND_NS
