@@ -59,23 +59,23 @@ class Predictor:
         Rows whose shortest realised variance is masked are NaN.
         """
         rows = len(batch.features)
+        features, mask, _, origin = (tensor.cpu().numpy() for tensor in batch)
         padded = _padded(batch, -(-max(rows, 1) // MINIMUM_BATCH) * MINIMUM_BATCH)
         blocks = [
             self._block(Batch(*parts))
             for parts in zip(*(torch.split(tensor, MINIMUM_BATCH) for tensor in padded), strict=True)
         ]
-        return {name: np.concatenate([block[name] for block in blocks])[:rows] for name in blocks[0]}
+        moves = {name: np.concatenate([block[name] for block in blocks])[:rows] for name in blocks[0]}
+        correction = (moves.pop(name).astype(np.float64) for name in Correction._fields)
+        mean, quantiles = self.bundle.har_forecast(features, mask, origin).correct(*correction).levels()
+        return {"mean": mean.astype(np.float32), "quantiles": quantiles.astype(np.float32), **moves}
 
     def _block(self, batch: Batch) -> dict[str, npt.NDArray[np.float32]]:
-        """Return the outputs of exactly MINIMUM_BATCH rows."""
+        """Return the network's correction by name, and its attention if it has one, of exactly MINIMUM_BATCH rows."""
         with torch.inference_mode():
             correction, attention = self.network(*(tensor.to(self.device) for tensor in batch[:3]))
-        features, mask, _, origin = (tensor.numpy() for tensor in batch)
-        mean, quantiles = self.bundle.har_forecast(features, mask, origin).correct(*_float64(correction)).levels()
-        outputs = {"mean": mean.astype(np.float32), "quantiles": quantiles.astype(np.float32)}
-        if attention is not None:
-            outputs["attention"] = attention.cpu().numpy()
-        return outputs
+        found = correction._asdict() | ({} if attention is None else {"attention": attention})
+        return {name: tensor.cpu().numpy() for name, tensor in found.items()}
 
 
 def _load(bundle: Bundle) -> Network:
@@ -96,7 +96,3 @@ def _padded(batch: Batch, rows: int) -> Batch:
         blank = torch.full((missing, *tensor.shape[1:]), fill, dtype=tensor.dtype)
         parts.append(torch.cat([tensor.cpu(), blank]).contiguous())
     return Batch(*parts)
-
-
-def _float64(correction: Correction) -> tuple[npt.NDArray[np.float64], ...]:
-    return tuple(tensor.cpu().numpy().astype(np.float64) for tensor in correction)
