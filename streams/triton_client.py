@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
@@ -32,6 +31,7 @@ from schemas.metrics import (
 from streams.breaker import Breaker
 from streams.metrics_server import Metrics
 from streams.settings import Settings
+from streams.triton_answers import plain, problem_of
 
 LOGGER = logging.getLogger("foreshock.triton")
 PATIENCE_SECONDS = 2.0
@@ -248,9 +248,9 @@ class TritonClient:
         except InferenceServerException as error:
             late = "DEADLINE_EXCEEDED" in str(error)
             self._count(model, "deadline" if late else "error")
-            raise InferenceError(f"{model.name}: {_plain(error)}") from None
+            raise InferenceError(f"{model.name}: {plain(error)}") from None
         answer = {name: result.as_numpy(name) for name in model.outputs}
-        problem = _problem(model, answer, len(next(iter(arrays.values()))))
+        problem = problem_of(model.outputs, answer, len(next(iter(arrays.values()))))
         self._count(model, "unusable" if problem else "ok")
         if problem:
             raise InferenceError(f"{model.name}: {problem}")
@@ -269,7 +269,7 @@ class TritonClient:
         try:
             return await call
         except InferenceServerException as error:
-            raise InferenceError(f"{what}: {_plain(error)}") from None
+            raise InferenceError(f"{what}: {plain(error)}") from None
 
     def _count(self, model: Served, outcome: str) -> None:
         self._metrics[INFERENCE_REQUESTS].labels(self._label(model), outcome).inc()
@@ -280,26 +280,3 @@ class TritonClient:
     def _show(self) -> None:
         if self._leads:
             self._metrics[BREAKER_STATE].set(int(self.breaker.state))
-
-
-def _problem(model: Served, answer: Mapping[str, npt.NDArray[Any] | None], rows: int) -> str:
-    """Return what makes an answer unusable as a whole, or nothing."""
-    finite = np.ones(rows, bool)
-    for name, tail in model.outputs.items():
-        array = answer[name]
-        if array is None:
-            return f"expected an output {name}, got none"
-        if array.shape != (rows, *tail):
-            return f"expected {name} of shape {(rows, *tail)}, got {array.shape}"
-        finite &= np.isfinite(array).reshape(rows, -1).all(axis=-1)
-    return "" if finite.any() else "no row of the answer is finite"
-
-
-def _plain(error: InferenceServerException) -> str:
-    """Return what went wrong in one short line; the reason of a fallback must not name ports."""
-    text = str(error)
-    if "DEADLINE_EXCEEDED" in text:
-        return "no answer within the deadline"
-    if "StatusCode.UNAVAILABLE" in text and "onnect" in text:
-        return "Triton is not there"
-    return text.strip().partition("\n")[0] or "no reason given"
