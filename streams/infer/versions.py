@@ -7,6 +7,7 @@ and nobody else notices.
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +29,7 @@ LOOK_SECONDS = 0.5
 START_SECONDS = 20.0
 """How long the first forecasts wait for a Triton that is there but still loads."""
 LEAVE_SECONDS = 60.0
-"""Longer than any deadline of a request."""
+"""A version that nobody was given for so long, longer than any deadline of a request, may be let go."""
 
 
 class Choice(NamedTuple):
@@ -54,6 +55,8 @@ class Versions:
         """By version; None where it cannot be used."""
         self._choices: dict[Standing, Models] = {}
         self._clients: dict[str, TritonClient] = {}
+        self._given: dict[str, float] = {}
+        """By version: when somebody was given its client last, by the monotonic clock."""
         self._starts: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._start: Models
@@ -156,17 +159,25 @@ class Versions:
             client.lead(leads=not self._clients)
             self._clients[version] = client
             self._starts[version] = self._begin(_started(client))
+        self._given[version] = time.monotonic()
         return self._clients[version]
 
-    def _prepare(self) -> None:
-        """Have loaded what is active, what a rollback would go to, and what is in shadow; let go of the rest."""
+    def _wanted(self) -> list[str]:
+        """Return what is active, what a rollback would go to, and what is in shadow, once all borders are passed."""
         standing = self.log.at()
         first = "" if standing.history else self._start.version
-        wanted = [name for name in (first, *reversed(standing.history[-2:]), standing.shadow) if name]
-        for version in wanted:
+        return [name for name in (first, *reversed(standing.history[-2:]), standing.shadow) if name]
+
+    def _prepare(self) -> None:
+        """Have loaded what is wanted."""
+        for version in self._wanted():
             self._client(version)
-        for version in self._clients.keys() - set(wanted):
-            self._begin(_left(self._clients.pop(version)))
+
+    def _let_go(self) -> None:
+        """Close the connections of versions that are wanted no more, once no origin before a border needs them."""
+        for version in self._clients.keys() - set(self._wanted()):
+            if self._starts[version].done() and time.monotonic() - self._given[version] > LEAVE_SECONDS:
+                self._begin(self._clients.pop(version).stop())
 
     def _begin(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Run work beside the forecasts; an error of it ends the process."""
@@ -191,18 +202,11 @@ class Versions:
                 self._read = {version: models for version, models in self._read.items() if models is not None}
                 self._choices.clear()
                 self._prepare()
+            self._let_go()
 
 
 async def _started(client: TritonClient) -> None:
     await client.start(START_SECONDS)
-
-
-async def _left(client: TritonClient) -> None:
-    """Close the connection of a version that is used no more, once nobody waits for an answer on it."""
-    try:
-        await asyncio.sleep(LEAVE_SECONDS)
-    finally:
-        await client.stop()
 
 
 def served(network: Network) -> Served:

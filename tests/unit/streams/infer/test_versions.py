@@ -136,6 +136,24 @@ def test_decisions_are_followed_from_their_borders_on(repository, decided):
     assert all(client.started and client.stopped for client in Client.opened)
 
 
+def test_a_version_is_let_go_once_no_origin_needs_it_any_more(repository, decided, monkeypatch):
+    monkeypatch.setattr(versions, "LEAVE_SECONDS", 0.3)
+    decided("shadow", "2", 10)
+
+    async def steps(one):
+        decided("withdraw", "2", 20)
+        for _ in range(10):
+            # Before the border the shadow is asked, for longer than a version is kept that nobody asks.
+            await asyncio.sleep(0.05)
+            assert told(one.at(15)) == ("1+1", ["lstm@2", "performer@2"], 20)
+        assert told(one.at(20)) == ("1+1", [], None)
+        await asyncio.sleep(0.6)
+        assert {client.version: hasattr(client, "stopped") for client in Client.opened} == {"1": False, "2": True}
+
+    following(repository, steps)
+    assert [client.version for client in Client.opened] == ["1", "2"]
+
+
 def test_a_process_that_starts_later_begins_with_what_is_active(repository, decided):
     decided("promote", "2", 20)
 
