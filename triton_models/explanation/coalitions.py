@@ -41,11 +41,11 @@ def all_but_one(modalities: int) -> Flags:
 def absent(spec: Spec, seen: Tensors) -> Tensors:
     """Return the reference in which no modality was ever heard of: masked, age NEVER, as networks learned to bear.
 
-    Without what the base reads there is no forecast at all: these features are at their medians of
-    the training rows instead, as in an ordinary hour.
+    Without realised variances the base has no forecast at all: these features are at their medians of
+    the training rows instead, as in an ordinary hour. What else it reads may be masked.
     """
     typical = np.array([one.median for one in spec.scaling], np.float32)
-    kept = np.isin(spec.features, base_features(spec))
+    kept = np.isin(spec.features, spec.har.windows)
     shape = seen.features.shape
     return Tensors(
         np.broadcast_to(np.where(kept, typical, np.float32(0)), shape).copy(),
@@ -62,8 +62,3 @@ def mixed(spec: Spec, seen: Tensors, reference: Tensors, present: Flags) -> Tens
         np.where(of_feature, seen.mask, reference.mask),
         np.where(present[:, None, :], seen.age, reference.age),
     )
-
-
-def base_features(spec: Spec) -> tuple[str, ...]:
-    """Return the features that the base reads."""
-    return spec.har.windows
