@@ -65,7 +65,7 @@ OPTIONS = {
         patience=6,
         gate_penalty=5e-4,
         weight_decay=0.1,
-        longest_choosing="5m",
+        longest_choosing="1m",
     ),
     "bars": Options(
         epochs=6,
@@ -80,7 +80,7 @@ OPTIONS = {
 """What networks of a profile are trained with.
 
 Ticks: rows come each second, and those of one hour tell the same of slow things. Sixteen rows say what is new,
-hours ahead choose no epoch, and gates close what 30 hours can only be learned by heart from.
+more than a minute ahead chooses no epoch, and gates close what 30 hours can only be learned by heart from.
 Bars: to the last epoch, for a month of validation chose epochs by luck; and not a day ahead, where it cannot
 tell luck from skill.
 """
