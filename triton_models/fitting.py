@@ -17,7 +17,7 @@ from triton_models.evaluation.definitions import CORRECTION_NS, HALF_LIFE_NS, QL
 from triton_models.har import Har, log_variance
 from triton_models.regression import gamma, least_squares
 from triton_models.seasons import HOURS, Floats, Indices, Times, fit_profile
-from triton_models.terms import Columns, Reads, ahead, known_of, past
+from triton_models.terms import Columns, Reads, ahead, known_of, past, window_ns
 
 MINIMUM_ROWS = 200
 """A set of coefficients fitted from fewer rows is not trusted; the next smaller one stands in."""
@@ -131,15 +131,15 @@ def _fits(
     ahead_of: Targets,
     level: int,
 ) -> list[_Fit | None]:
-    """Fit each horizon on the rows that know `level` variances, as if they knew no more; None: too few."""
+    """Fit each horizon on the rows that know `level` variances, as if they knew no more; None: too few, too near."""
     usable = known >= level
     fits: list[_Fit | None] = []
     for horizon, target in ahead_of.items():
         rows = _learned(time_ns, target, usable, horizon)
-        if len(rows) < MINIMUM_ROWS:
-            fits.append(None)
-            continue
         times = time_ns[rows]
+        if len(rows) < MINIMUM_ROWS or int(times.max() - times.min()) < window_ns(reads.variances[level - 1]):
+            fits.append(None)  # in less time than its longest window, that window is nearly a constant
+            continue
         some = {name: columns[name][rows] for name in reads.features}
         terms = past(reads, some, log_factor, times, level)
         if int(times.max() - times.min()) < _LEAST_HORIZONS * HORIZON_NS[horizon]:

@@ -9,7 +9,8 @@ _CHUNK = 32_768
 _STEPS = 50
 _TOLERANCE = 1e-12
 _RANK = 1e-10
-"""Directions that the rows tell so much less of than of others get no coefficient: columns that are all zero do not."""
+"""Directions that the rows tell so much less of than of others get no coefficient, nor do columns so much shorter than
+the longest: what is in them is rounding."""
 
 
 def least_squares(design: Floats, target: Floats, weights: Floats) -> Floats:
@@ -43,8 +44,9 @@ def gamma(design: Floats, variance: Floats, weights: Floats, start: Floats, clip
 def _inverse(factor: Floats) -> Floats:
     """Return the pseudo-inverse of R (P, P), its columns scaled to one length before."""
     length = np.sqrt(np.square(factor).sum(0))
-    scale = np.where(length > 0, length, 1.0)
-    return np.asarray(np.linalg.pinv(factor / scale, rcond=_RANK) / scale[:, None])
+    told = length > _RANK * length.max(initial=0.0)
+    scale = np.where(told, length, 1.0)
+    return np.asarray(np.linalg.pinv(np.where(told, factor / scale, 0.0), rcond=_RANK) / scale[:, None])
 
 
 def _factor(design: Floats, target: Floats, root: Floats) -> tuple[Floats, Floats]:

@@ -27,9 +27,13 @@ def hour_of_week(time_ns: Times) -> Indices:
 def log_mean_factor(log_factor: Floats, end_ns: Times, length_ns: int) -> Floats:
     """Return the log of the mean factor (N,) over the time of a length, at most a week, up to each end.
 
+    Without a season it is exactly 0: a fit would scale up the rounding of a sum as if it told something.
+
     >>> log_mean_factor(np.zeros(168), np.array([10**18]), HOUR_NS)
     array([0.])
     """
+    if not np.any(log_factor):
+        return np.zeros(len(end_ns))
     hours = np.arange(2 * HOURS + 1, dtype=np.float64)
     sums = np.concatenate([[0.0], np.cumsum(np.tile(np.exp(log_factor), 2))])
     end = np.ascontiguousarray((end_ns % _WEEK_NS) / HOUR_NS + HOURS)

@@ -85,6 +85,19 @@ def test_the_profile_ahead_is_the_mean_of_the_hours_that_come():
     assert log_mean_factor(np.log(factor), end, 7 * DAY_NS) == pytest.approx(np.log(factor.mean()))
 
 
+def test_without_a_season_its_term_is_zero_and_a_column_of_rounding_has_no_coefficient():
+    times = START_NS + np.arange(4000) * 10**9
+    assert not log_mean_factor(np.zeros(168), times, 60 * 10**9).any()
+    random = np.random.default_rng(1)
+    told, noise = random.standard_normal(4000), 1e-13 * random.standard_normal(4000)
+    design = np.stack([np.ones(4000), told, noise], axis=-1)
+    target = 0.5 * told + random.standard_normal(4000)
+    found = least_squares(design, target, np.ones(4000))
+    assert found[2] == 0
+    assert gamma(design, np.exp(target), np.ones(4000), found)[2] == 0
+    assert found[1] == pytest.approx(0.5, abs=0.05)
+
+
 def test_what_each_log_har_adds_is_worth_it_on_a_market_that_has_it(panel):
     losses = {}
     for expert in har.experts():
