@@ -20,7 +20,7 @@ from streams.settings import Settings
 if TYPE_CHECKING:
     from streams.explain.truth import Rates
 
-_BEFORE_SECONDS = 10.0
+_BEFORE_ROWS = 10
 
 
 def explain(
@@ -30,9 +30,12 @@ def explain(
     expert: Annotated[str, typer.Option(help="Which network behind it.")] = "performer",
     horizon: Annotated[str | None, typer.Option(help="Default: the shortest.")] = None,
     before: Annotated[
-        float,
-        typer.Option(help="Explain the change since so many seconds before; 0: the forecast against nothing heard of."),
-    ] = _BEFORE_SECONDS,
+        float | None,
+        typer.Option(
+            help="Explain the change since so many seconds before; 0: the forecast against nothing heard of. "
+            f"Default: {_BEFORE_ROWS} rows, which is 10 s of ticks, 50 minutes of bars."
+        ),
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="File for a picture: .png, .svg or .pdf.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     market: Annotated[
@@ -55,7 +58,9 @@ def explain(
         _explain_forecast(settings, str(forecast_id), expert, horizon, before_ns, plot, as_json=as_json)
 
 
-def _whole_rows(seconds: float, rules: Rules) -> int:
+def _whole_rows(seconds: float | None, rules: Rules) -> int:
+    if seconds is None:
+        return _BEFORE_ROWS * rules.row_interval_ns
     nanoseconds = round(seconds * SECOND_NS)
     if nanoseconds < 0 or nanoseconds % rules.row_interval_ns:
         whole = rules.row_interval_ns / SECOND_NS
