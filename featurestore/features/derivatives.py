@@ -65,7 +65,7 @@ def open_interest_step(open_contracts):
 @feature(window="1m")
 def basis(relative_basis):
     """Mean of (mark - index) / index (He, Manela, Ross and von Wachter 2022), in ratio."""
-    return np.nanmean(relative_basis, -1)
+    return mean_where_half_known(relative_basis)
 
 
 @feature(window=["1m", "1h"])
