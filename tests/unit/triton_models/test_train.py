@@ -136,7 +136,7 @@ def test_the_default_features_are_in_the_catalogue_with_all_targets(profile):
     assert (
         set(pinned.modalities)
         == {
-            "ticks": {"trade", "quote", "derivative", "flow", "score", "clock"},
+            "ticks": {"trade", "quote", "flow", "score", "clock"},
             "bars": {"bar", "clock"},
         }[profile]
     )
