@@ -62,7 +62,8 @@ OPTIONS = {
     "ticks": Options(
         intervals=16,
         epochs=12,
-        patience=6,
+        examples=24_576,
+        patience=12,
         gate_penalty=5e-4,
         weight_decay=0.1,
         longest_choosing="1m",

@@ -95,6 +95,8 @@ def run(predictor, batch, *, every=1, client=None, emit=None, begins=1):
             await asyncio.sleep(0)
         if one._task is not None and client.gate is None:
             await one._task
+        while client.gate is not None and not client.asked:
+            await asyncio.sleep(0.001)  # the bundle is read by another thread
         await one.stop()
 
     asyncio.run(scenario())
