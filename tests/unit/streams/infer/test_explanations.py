@@ -56,9 +56,11 @@ class Client:
 
     def __init__(self, predictor):
         self.predictor, self.asked, self.error, self.gate = predictor, [], None, None
+        self.reached = asyncio.Event()
 
     async def ask_aside(self, model, arrays, deadline_seconds):
         self.asked.append((model.name, deadline_seconds, len(arrays["features"])))
+        self.reached.set()
         if self.gate is not None:
             await self.gate.wait()
         if self.error is not None:
@@ -95,8 +97,8 @@ def run(predictor, batch, *, every=1, client=None, emit=None, begins=1):
             await asyncio.sleep(0)
         if one._task is not None and client.gate is None:
             await one._task
-        while client.gate is not None and not client.asked:
-            await asyncio.sleep(0.001)  # the bundle is read by another thread
+        if client.gate is not None:
+            await client.reached.wait()  # the bundle is read by another thread
         await one.stop()
 
     asyncio.run(scenario())
