@@ -87,4 +87,4 @@ def test_boosting_is_its_base_where_two_leaves_are_too_many(panel):
 
 def test_every_baseline_has_a_name_of_its_own():
     names = [expert.name for expert in experts()]
-    assert len(names) == len(set(names)) == 11
+    assert len(names) == len(set(names)) == 12
