@@ -235,6 +235,8 @@ def _canary(bundle: Bundle) -> dict[str, Singles | npt.NDArray[np.int64]]:
     level = [one.median for one in spec.scaling]
     for name in spec.har.windows:
         level[spec.features.index(name)] = 2 * FLOOR_PER_NS * window_ns(name)
+    for name in spec.har.reads.losses:  # half of it: a share of the variance above 1 is none
+        level[spec.features.index(name)] = FLOOR_PER_NS * window_ns(name)
     rows = (MINIMUM_BATCH, spec.intervals)
     return {
         "features": np.broadcast_to(np.array(level, np.float32), (*rows, len(level))).copy(),

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from featurestore.catalogue import Catalogue
 from schemas.errors import StateError
@@ -18,6 +19,7 @@ from streams.settings import Settings
 from tests.unit.streams.infer.infer_cases import MODELS
 from triton_models.export import REPOSITORY
 from triton_models.har import window_ns
+from triton_models.predictor import Batch, Predictor
 
 
 @pytest.mark.parametrize("profile", ["ticks", "bars"])
@@ -114,3 +116,12 @@ def test_rows_that_the_networks_cannot_read_get_fallbacks_with_the_reason(monkey
     message = SimpleNamespace(headers={"row_id": b"0@1/rules/abcabcabcabc"})
     asyncio.run(infer._compare(message))
     assert (infer._misfit(infer._models, "abcabcabcabc") == "") is asks
+
+
+@pytest.mark.parametrize("profile", ["ticks", "bars"])
+def test_a_healthy_network_answers_its_canary(profile):
+    torch.set_num_threads(1)
+    for network in read_models(profile).networks:
+        predictor = Predictor.load(REPOSITORY / network.name / network.version)
+        answer = predictor.predict(Batch(*(torch.from_numpy(network.canary[name]) for name in Batch._fields)))
+        assert all(np.isfinite(output).all() for output in answer.values()), network.name
