@@ -66,7 +66,8 @@ def test_triton_answers_as_one_forward_pass_of_the_network_does(client, predicto
     base = predictor.bundle.har_forecast(batch.features.numpy(), batch.mask.numpy(), batch.origin_time_ns.numpy())
     mean, quantiles = base.correct(*(part.numpy().astype(np.float64) for part in correction)).levels()
     for name, expected in (("mean", mean), ("quantiles", quantiles)):
-        assert np.abs(np.log(answer.as_numpy(name)) - np.log(expected)).max() <= 1e-6, name
+        found = answer.as_numpy(name).astype(np.float64)
+        assert np.abs(np.log(found) - np.log(expected)).max() <= 1e-6, name
     if attention is not None:
         assert np.abs(answer.as_numpy("attention") - attention.numpy()).max() <= 1e-6
 
