@@ -34,6 +34,10 @@ class Pulse:
         self._limit = limit_seconds
         self._last = time.monotonic()
 
+    def begin(self) -> None:
+        """Count from now on: before it has partitions a process may take its time, as for a Triton that loads."""
+        self._last = time.monotonic()
+
     def check(self) -> None:
         """End the process if it stood still for longer than the limit."""
         stood = time.monotonic() - self._last
@@ -75,6 +79,7 @@ class Watchdog:
 
     def start(self) -> None:
         """Start watching."""
+        self._pulse.begin()
         threading.Thread(target=self._beat, name="pulse", daemon=True).start()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 

@@ -1,4 +1,5 @@
 import threading
+import time
 
 from streams import watchdog as module
 from streams.watchdog import STUCK, Pulse, Watchdog
@@ -66,3 +67,15 @@ def test_a_watchdog_that_fails_ends_the_process_and_not_its_own_thread(monkeypat
     watched.stop()
     code, reason, error = told[0]
     assert (code, reason, str(error)) == (STUCK, "the watchdog failed", "dictionary changed size during iteration")
+
+
+def test_the_time_before_a_process_watches_itself_does_not_count(monkeypatch):
+    ended = []
+    monkeypatch.setattr(module, "exit_now", lambda *reason: ended.append(reason))
+    pulse = Pulse(1.0)
+    time.sleep(1.1)  # a model that loads, a broker that answers late
+    watched = Watchdog(pulse, 60, dict, dict, lambda: 0.0, lambda: 0.0)
+    watched.start()
+    time.sleep(0.6)
+    watched.stop()
+    assert not ended
