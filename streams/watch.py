@@ -20,6 +20,7 @@ from schemas.topics import (
 )
 from streams.kafka import consumer, partition_counts
 from streams.settings import Settings
+from triton_models.bundle import KINDS
 
 WATCHED = (FEATURE_ROW, FORECAST, ATTENTION, FORECAST_SCORE, CALIBRATION, LATE_EVENT, DEAD_LETTER)
 _LATENCIES = 100_000
@@ -101,7 +102,7 @@ class Watch:
         if forecast.reason:
             self.reasons[forecast.reason] += 1
         if forecast.status == "model":
-            self.networks.update(name for name in forecast.experts if name != "har")
+            self.networks.update(name for name in forecast.experts if name in KINDS)
         written = self._row_written_ms.get((message.partition(), forecast.origin_time_ns))
         if written is not None and len(self.latencies_ms) < _LATENCIES:
             self.latencies_ms.append(message.timestamp()[1] - written)

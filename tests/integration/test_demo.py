@@ -35,6 +35,6 @@ def test_a_short_demo_reports_forecasts_of_both_networks_beside_log_har(tmp_path
     assert found["forecasts"]["model"] > 0
     assert found["networks"].keys() == {"lstm", "performer"}
     assert found["attention"] > 0
-    assert found["scores"]["1m"].keys() == {"combined", "ewma", "har", "lstm", "performer"}
+    assert found["scores"]["1m"].keys() == {"combined", "har", "lstm", "performer"}
     assert 0 < found["latency_ms"]["p50"] <= found["latency_ms"]["p99"]
     assert "Latest forecasts" in done.stdout
