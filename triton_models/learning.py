@@ -5,7 +5,7 @@ One thread, deterministic kernels, one seed: the same lessons give the same bits
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -100,6 +100,19 @@ def forget(network: Network, lessons: Lessons) -> list[str]:
     for index in forgotten:
         network.head.forget(index)
     return [lessons.horizons[index] for index in forgotten]
+
+
+def settle(network: Network, lessons: Lessons, trusted: Sequence[str], left: Sequence[str] = ()) -> tuple[str, ...]:
+    """Recentre a network and give horizons back to the base: those not trusted, and those at which it is no better.
+
+    Without validation rows, those that were `left` before; returns them all.
+    """
+    recentre(network, lessons)
+    worse = forget(network, lessons) if len(lessons.validation) else left
+    back = tuple(name for name in lessons.horizons if name in worse or name not in trusted)
+    for name in back:
+        network.head.forget(lessons.horizons.index(name))
+    return back
 
 
 def recentre(network: Network, lessons: Lessons) -> None:

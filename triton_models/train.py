@@ -17,7 +17,7 @@ from schemas.tensors import HORIZONS, QUANTILES
 from triton_models.bundle import KINDS, Bundle, Spec
 from triton_models.dataset import RowTable, read_rows
 from triton_models.export import REPOSITORY, publish
-from triton_models.learning import Progress, deterministic, forget, learn, outputs, recentre
+from triton_models.learning import Progress, deterministic, learn, outputs, settle
 from triton_models.material import DEFAULTS, OPTIONS, Material, Options
 from triton_models.networks import Network, build
 from triton_models.networks.gates import fold, gate
@@ -87,8 +87,7 @@ def _train(material: Material, *, kind: str, repository: Path, version: str, pro
         network = build(spec)
         network, history = learn(gate(network, spec, options.read) if gated else network, material, progress)
         pruned = fold(network, spec)
-        recentre(network, material)
-        left = _left_to_base(network, material)
+        left = settle(network, material, options.trusted or material.horizons)
         manifest = {
             "data_hash": table.data_hash,
             "rows": len(table),
@@ -100,7 +99,7 @@ def _train(material: Material, *, kind: str, repository: Path, version: str, pro
             "code": code_version(),
             "options": msgspec.to_builtins(options),
             "history": history,
-            "left_to_log_har": left,
+            "left_to_log_har": list(left),
             "pruned": pruned,
             "validation": _report(network, material),
         }
@@ -115,16 +114,6 @@ def day_of(time_ns: int) -> str:
     '1970-01-02'
     """
     return datetime.fromtimestamp(time_ns // 10**9, UTC).strftime("%Y-%m-%d")
-
-
-def _left_to_base(network: Network, material: Material) -> list[str]:
-    """Give horizons back to log-HAR that are not trusted, or at which the network is no better; return them."""
-    worse = forget(network, material) if len(material.validation) else []
-    trusted = material.options.trusted or material.horizons
-    left = [name for name in material.horizons if name in worse or name not in trusted]
-    for name in left:
-        network.head.forget(material.horizons.index(name))
-    return left
 
 
 def code_version() -> str:

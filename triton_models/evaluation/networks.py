@@ -23,7 +23,7 @@ from triton_models.evaluation.definitions import NETWORK_FEATURES
 from triton_models.evaluation.folds import Fold, Folds
 from triton_models.evaluation.panel import Flags, Forecasts, Panel
 from triton_models.har import Floats, Har, LogForecast
-from triton_models.learning import deterministic, forget, learn, recentre
+from triton_models.learning import deterministic, learn, settle
 from triton_models.material import OPTIONS, Examples, Options
 from triton_models.networks import NO_BASE, Network, build
 from triton_models.networks.gates import GatedInputs, gate
@@ -139,7 +139,8 @@ class NetworkExpert:
                     if network is None:
                         network = self._untrained(material.table, lessons)
                     network, history = learn(network, lessons)
-                    left = _settle(network, lessons, left, self.walk.trusted)
+                    network.hurry(enabled=True)
+                    left = settle(network, lessons, self.walk.trusted, left)
                 self.learned.append(Learned(seed, fold.from_ns, history, _pruned(network, self._pinned), left))
             (rows,) = np.nonzero(fold.forecast(panel))
             if network is not None:
@@ -231,22 +232,6 @@ class _FoldLessons:
     def judged(self, rows: Indices) -> Examples:
         """Return examples with the targets that end before the end of training."""
         return self._material.examples(rows, self._ahead, self.options.intervals)
-
-
-def _settle(
-    network: Network, lessons: _FoldLessons, left: tuple[str, ...], trusted: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Recentre a network and give horizons back to the base: those not trusted, and those at which it is no better.
-
-    Without validation rows, those that were given back before; returns them all.
-    """
-    network.hurry(enabled=True)
-    recentre(network, lessons)
-    worse = forget(network, lessons) if len(lessons.validation) else left
-    back = tuple(name for name in lessons.horizons if name in worse or name not in trusted)
-    for horizon in back:
-        network.head.forget(lessons.horizons.index(horizon))
-    return back
 
 
 def _log_targets(panel: Panel, horizons: Sequence[str]) -> Floats:
