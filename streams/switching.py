@@ -6,15 +6,15 @@ from functools import cached_property
 from pathlib import Path
 
 from schemas.decisions import DecisionKind, ModelDecision
-from schemas.errors import DecodeError, SettingsError, StateError
+from schemas.errors import SettingsError, StateError
 from schemas.rules import PROFILES
 from streams.challenge import differences
 from streams.decisions import COLD_LEAD_NS, LEAD_NS, border_ns, decide, read_decisions
 from streams.infer.models import Models, read_models, unlike
 from streams.settings import Settings
-from triton_models.bundle import Bundle, read
+from triton_models.bundle import Bundle
 from triton_models.evaluation.promotion import LEVEL, TEST, Verdict, judge
-from triton_models.export import versions
+from triton_models.export import read_published, versions
 
 Tell = Callable[[int], None]
 
@@ -161,9 +161,5 @@ def bundles(settings: Settings) -> list[Bundle]:
     """Return all bundles of the repository, by model, the newest version first; raises StateError for a damaged one."""
     found = []
     for model in sorted(path.parent for path in Path(settings.model_repository).glob("*/config.pbtxt")):
-        for version in versions(model):
-            try:
-                found.append(read(version))
-            except DecodeError as error:
-                raise StateError(f"{error}; restore the bundle or train it anew with `foreshock train`") from None
+        found += [read_published(version) for version in versions(model)]
     return found

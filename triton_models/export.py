@@ -3,7 +3,7 @@
 import compileall
 from pathlib import Path
 
-from schemas.errors import StateError
+from schemas.errors import DecodeError, StateError
 from schemas.tensors import ATTENTION_OUTPUT, INPUTS, OUTPUTS, Tensor
 from triton_models.bundle import Bundle, Spec, Weights, read, write
 
@@ -42,7 +42,7 @@ def publish(spec: Spec, weights: Weights, repository: Path = REPOSITORY) -> Bund
     Raises StateError where another version has other tensors: Triton has one configuration for all.
     """
     model, config = repository / spec.name, render_config(spec)
-    others = [path for path in versions(model) if path.name != spec.version] if model.is_dir() else []
+    others = [path for path in versions(model) if path.name != spec.version]
     for other in others:
         if render_config(read(other).spec) != config:
             text = f"{other} has other tensors than version {spec.version}, and Triton serves all versions as one model"
@@ -59,8 +59,18 @@ def publish(spec: Spec, weights: Weights, repository: Path = REPOSITORY) -> Bund
     return bundle
 
 
+def read_published(version: Path) -> Bundle:
+    """Read the bundle of a version folder; raises StateError, which says what to do, for a damaged one."""
+    try:
+        return read(version)
+    except DecodeError as error:
+        raise StateError(f"{error}; restore the bundle or train it anew with `foreshock train`") from None
+
+
 def versions(model: Path) -> list[Path]:
-    """Return the version folders of a model, newest first."""
+    """Return the version folders of a model, newest first; none where there is no model."""
+    if not model.is_dir():
+        return []
     return sorted((path for path in model.iterdir() if path.name.isdigit()), key=lambda path: -int(path.name))
 
 

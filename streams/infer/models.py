@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from featurestore.catalogue import feature_set_id_of
-from schemas.errors import DecodeError, StateError
+from schemas.errors import StateError
 from schemas.forecasts import ModelName
 from schemas.rules import PROFILES
 from schemas.tensors import ATTENTION_OUTPUT, HORIZON_NS, HORIZONS, MINIMUM_BATCH, OUTPUTS
-from triton_models.bundle import Bundle, read
+from triton_models.bundle import Bundle
 from triton_models.ewma import Ewma
 from triton_models.ewma import forecast as forecast_average
-from triton_models.export import REPOSITORY, versions
+from triton_models.export import REPOSITORY, read_published, versions
 from triton_models.har import FLOOR_PER_NS, Floats, Har, Times, forecast, last_row, window_ns
 from triton_models.seasons import HOURS
 from triton_models.terms import Reads
@@ -204,15 +204,12 @@ def unlike(active: Models, other: Models) -> str:
 
 
 def _read(folder: Path, version: str) -> Bundle | None:
-    if not folder.is_dir() or not (found := versions(folder)):
+    if not (found := versions(folder)):
         return None
     named = {path.name: path for path in found}
     if version and version not in named:
         raise StateError(f"{folder}: there is no version {version}; there is {', '.join(sorted(named, key=int))}")
-    try:
-        return read(named[version] if version else found[-1])
-    except DecodeError as error:
-        raise StateError(f"{error}; restore the bundle or train it anew with `foreshock train`") from None
+    return read_published(named[version] if version else found[-1])
 
 
 def _shape(bundle: Bundle) -> Shape:

@@ -6,16 +6,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from schemas.errors import DecodeError, StateError
 from schemas.rows import Rows
-from triton_models.bundle import Spec, read
-from triton_models.export import versions
+from streams.score.watched import NETWORK
+from triton_models.bundle import Spec
+from triton_models.export import read_published, versions
 
 LIMIT = 8.0
 """Scales from the median, learned in training, at which networks cut values off: beyond, they see no difference."""
-_NETWORK = "performer"
-"""All networks of a version read the same features."""
-
 _MOST_REACH = 300.0
 """In logs: what lies further is beyond the numbers of a float."""
 
@@ -58,11 +55,5 @@ def _bounds(median: float, scale: float, *, log: bool, floor: float) -> tuple[fl
 
 def range_of(repository: Path, profile: str) -> Range | None:
     """Return the range of the first published bundle of a profile, None where there is none; raises StateError."""
-    folder = repository / f"{_NETWORK}-{profile}"
-    found = versions(folder) if folder.is_dir() else []
-    if not found:
-        return None
-    try:
-        return Range.of(read(found[-1]).spec)
-    except DecodeError as error:
-        raise StateError(f"{error}; restore the bundle or train it anew with `foreshock train`") from None
+    found = versions(repository / f"{NETWORK}-{profile}")
+    return Range.of(read_published(found[-1]).spec) if found else None
