@@ -1,6 +1,6 @@
 """A panel from a folder of bar files: what options ask for is checked first, then the rows are made."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -8,14 +8,11 @@ from typing import NamedTuple
 from schemas import SettingsError
 from schemas.rules import DAY_NS
 from streams import bar_rows
-from streams.bar_rows import Span
+from streams.bar_rows import Progress, Span
 from streams.sources.captures import Captures
 from triton_models.evaluation.definitions import FEATURES, LEAST_TRAINING_NS
 from triton_models.evaluation.folds import Folds
 from triton_models.evaluation.panel import Panel, panel_of
-
-Progress = Callable[[str, float], None]
-"""Called with what is being done and how much of it is done, in [0, 1]."""
 
 
 class Asked(NamedTuple):

@@ -30,6 +30,10 @@ MAXIMUM_BYTES = 64 * 1024 * 1024
 KINDS = ("performer", "lstm")
 
 
+SCALED_LIMIT = 8.0
+"""Scaled values beyond this many scales from the median say no more."""
+
+
 class Scaling(msgspec.Struct, frozen=True, kw_only=True):
     """How one feature enters a network: (x - median) / scale, of log(x + floor) where `log`.
 

@@ -8,11 +8,9 @@ import numpy.typing as npt
 
 from schemas.rows import Rows
 from streams.score.watched import NETWORK
-from triton_models.bundle import Spec
+from triton_models.bundle import SCALED_LIMIT, Spec
 from triton_models.export import read_published, versions
 
-LIMIT = 8.0
-"""Scales from the median, learned in training, at which networks cut values off: beyond, they see no difference."""
 _MOST_REACH = 300.0
 """In logs: what lies further is beyond the numbers of a float."""
 
@@ -46,10 +44,10 @@ class Range(NamedTuple):
 
 
 def _bounds(median: float, scale: float, *, log: bool, floor: float) -> tuple[float, float]:
-    """Return what lies LIMIT scales below and above the median, as networks scale it."""
+    """Return what lies SCALED_LIMIT scales below and above the median, as networks scale it."""
     if not log:
-        return median - LIMIT * scale, median + LIMIT * scale
-    middle, reach = np.log(max(median, 0.0) + floor), min(LIMIT * scale, _MOST_REACH)
+        return median - SCALED_LIMIT * scale, median + SCALED_LIMIT * scale
+    middle, reach = np.log(max(median, 0.0) + floor), min(SCALED_LIMIT * scale, _MOST_REACH)
     return float(np.exp(middle - reach) - floor), float(np.exp(middle + reach) - floor)
 
 

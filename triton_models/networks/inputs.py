@@ -6,10 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from schemas.rules import DAY_NS, SECOND_NS
-from triton_models.bundle import Spec
+from triton_models.bundle import SCALED_LIMIT, Spec
 
-_LIMIT = 8.0
-"""Scaled values beyond this many scales from the median say no more."""
 _NEVER_SECONDS = DAY_NS / SECOND_NS
 
 
@@ -50,7 +48,7 @@ class Inputs(nn.Module):
         x = torch.where(known, features, self.median)
         x = torch.where(self.log, torch.log(x.clamp(min=0) + self.floor), x)
         middle = torch.where(self.log, torch.log(self.median.clamp(min=0) + self.floor), self.median)
-        x = ((x - middle) / self.scale).clamp(-_LIMIT, _LIMIT)
+        x = ((x - middle) / self.scale).clamp(-SCALED_LIMIT, SCALED_LIMIT)
         seconds = torch.where(age >= 0, age, _NEVER_SECONDS).clamp(max=_NEVER_SECONDS)
         scaled_age = torch.log1p(seconds) / torch.log1p(torch.tensor(_NEVER_SECONDS, device=age.device))
         present = (known[..., None] & self.members).any(-2)  # (B, T, M)

@@ -13,9 +13,9 @@ from schemas.tensors import QUANTILES
 from schemas.topics import OPS_DRIFT
 from streams.score.cells import Waiting
 from streams.score.drift import DriftWatch
-from streams.score.inputs import LIMIT, Range
+from streams.score.inputs import Range
 from streams.score.losses import Claim
-from triton_models.bundle import read
+from triton_models.bundle import SCALED_LIMIT, read
 from triton_models.drift import WATCHES, DriftState
 from triton_models.export import REPOSITORY
 from triton_models.networks.inputs import Inputs
@@ -104,8 +104,8 @@ def test_values_are_beyond_where_networks_cut_them_off(profile):
         values = torch.tensor(middle + factor * reach, dtype=torch.float32)[None, None]
         ages = torch.zeros(1, 1, len(spec.modalities))
         scaled = Inputs(spec)(values, torch.ones_like(values), ages).values
-        assert bool((scaled >= LIMIT).all()) is cut
-        assert bool((scaled >= LIMIT).any()) is cut
+        assert bool((scaled >= SCALED_LIMIT).all()) is cut
+        assert bool((scaled >= SCALED_LIMIT).any()) is cut
 
 
 def test_inputs_beyond_training_are_told_once_and_rows_read_again_change_nothing():
