@@ -13,9 +13,9 @@ from pathlib import Path
 from deploy.ports import free_ports
 from schemas.metrics import OFFSET_LAG
 from schemas.topics import FEATURE_ROW
+from streams.chaos.live import reset
 from streams.scrape import by_label, scrape
 from streams.settings import Settings
-from tests.integration.live import reset
 
 PARTITIONS = 4
 # One process that has imported all and forks the store for each line: a start takes no second then.

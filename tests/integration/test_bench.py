@@ -11,9 +11,10 @@ from streams.bench import featurize, ingest, latency, memory
 from streams.bench.ground import Ground
 from streams.bench.report import Outcome, to_json
 from streams.bench.traffic import Traffic
+from streams.chaos.live import reset
 from streams.cli import app
 from streams.settings import Settings
-from tests.integration.live import reset, settings_for
+from tests.integration.live import settings_for
 
 pytestmark = pytest.mark.timeout(300)
 SMALL = Traffic(instruments=20, per_second=100, seconds=60)

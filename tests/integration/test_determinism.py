@@ -8,19 +8,10 @@ import pytest
 
 from deploy.stack import private_stack
 from streams.backfill import backfill_topics
+from streams.chaos.live import fill, first_rows, forecasts, pipeline, reset, rows_hash, scheduled
 from streams.sources.captures import find_captures
 from streams.sources.market import market
-from tests.integration.live import (
-    TICK_MODELS,
-    fill,
-    first_rows,
-    forecasts,
-    pipeline,
-    reset,
-    rows_hash,
-    scheduled,
-    settings_for,
-)
+from tests.integration.live import TICK_MODELS, settings_for
 
 pytestmark = pytest.mark.timeout(600)
 ROWS_ONLY = ("ingest", "featurize")

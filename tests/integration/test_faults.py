@@ -19,22 +19,13 @@ from schemas.batches import decode_batch
 from schemas.rows import decode_rows
 from schemas.topics import DEAD_LETTER, FEEDS, FORECAST, RAW_TOPICS
 from streams.backfill import backfill_topics
+from streams.chaos.live import fill, first_rows, forecasts, pipeline, reset, rows_hash, scheduled
 from streams.kafka import create_topics, read_topic
 from streams.pipeline import raw_producer
 from streams.sources.faults import damage
 from streams.sources.market import market
 from streams.sources.replay import replay
-from tests.integration.live import (
-    TICK_MODELS,
-    fill,
-    first_rows,
-    forecasts,
-    pipeline,
-    reset,
-    rows_hash,
-    scheduled,
-    settings_for,
-)
+from tests.integration.live import TICK_MODELS, settings_for
 
 pytestmark = pytest.mark.timeout(400)
 START_NS = 1_767_225_600_000_000_000

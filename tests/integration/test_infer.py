@@ -14,11 +14,12 @@ from schemas.instruments import partition_of
 from schemas.rows import AGED, RowHeader, Rows, encode_rows, row_headers
 from schemas.rules import SECOND_NS
 from schemas.topics import ATTENTION, CALIBRATION, DEAD_LETTER, FEATURE_ROW, FORECAST, FORECAST_LATEST, FORECAST_SCORE
+from streams.chaos.live import pipeline
 from streams.explain.finding import find
 from streams.infer.explanations import is_sampled
 from streams.infer.models import read_models
 from streams.kafka import Outbox, create_topics, read_topic
-from tests.integration.live import pipeline, settings_for
+from tests.integration.live import settings_for
 from triton_models.explanation.explain import explain
 from triton_models.export import REPOSITORY
 from triton_models.predictor import Batch as Inputs

@@ -15,11 +15,12 @@ from schemas.forecasts import Announcement
 from schemas.rows import decode_rows
 from streams import backfill as offline
 from streams.backfill import backfill_topics
+from streams.chaos.live import first_rows, pipeline, reset, rows_hash
 from streams.kafka import create_topics
 from streams.pipeline import raw_producer
 from streams.sources.market import market
 from streams.sources.replay import replay
-from tests.integration.live import first_rows, pipeline, reset, rows_hash, settings_for
+from tests.integration.live import settings_for
 
 pytestmark = pytest.mark.timeout(300)
 START_NS = 1_767_225_600_000_000_000

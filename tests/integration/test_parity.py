@@ -20,6 +20,7 @@ from schemas.rows import decode_rows, encode_rows
 from schemas.topics import EVENT_TOPICS, FEATURE_ROW, OPS_PARITY
 from streams.backfill import Outcome, backfill_topics, normalised
 from streams.backfill.topics import raw_records
+from streams.chaos.live import fill, reset
 from streams.cli import app
 from streams.kafka import Outbox, producer_config, read_topic
 from streams.metrics_server import Metrics
@@ -29,7 +30,7 @@ from streams.parity.process import ParityProcess, check_once
 from streams.run import Supervisor, stage_pieces
 from streams.scrape import by_label, scrape, total
 from streams.sources.market import market
-from tests.integration.live import fill, reset, settings_for
+from tests.integration.live import settings_for
 
 pytestmark = pytest.mark.timeout(120)
 START_NS = 1_767_225_600_000_000_000

@@ -15,10 +15,11 @@ from schemas.instruments import partition_of
 from schemas.rows import AGED, RowHeader, Rows, encode_rows, row_headers
 from schemas.rules import MINUTE_NS
 from schemas.topics import FEATURE_ROW, FORECAST, FORECAST_SCORE, OPS_MODEL
+from streams.chaos.live import pipeline
 from streams.cli import app
 from streams.infer.models import read_models
 from streams.kafka import Outbox, create_topics, read_topic
-from tests.integration.live import pipeline, settings_for
+from tests.integration.live import settings_for
 from triton_models.bundle import read
 from triton_models.evaluation.promotion import NEEDED
 from triton_models.export import REPOSITORY, publish

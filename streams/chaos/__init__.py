@@ -1,0 +1,1 @@
+"""Faults on purpose, and one verifier for all of them: `foreshock chaos`."""
