@@ -9,8 +9,9 @@ import numpy.typing as npt
 from schemas.calibration import Calibration
 from schemas.errors import DecodeError
 from schemas.tensors import QUANTILES
-from streams.infer.combine import Floats
+from streams.infer.combine import Flags, Floats
 from triton_models.online.conformal import REGIMES, in_regime
+from triton_models.online.experts import weigh
 
 MOST_SHIFT = 100.0
 """In log variance, far above what score learns: a forecast that became infinite by it would be no JSON."""
@@ -25,6 +26,10 @@ class Told(NamedTuple):
     """(N, H, Q)"""
     regime: npt.NDArray[np.int64]
     """(N,), -1 where none is known."""
+
+    def weigh(self, known: Flags) -> Floats:
+        """Return the weights (N, H, 2, K) among the experts that forecast (N, H, K)."""
+        return weigh(self.trust, known)
 
 
 class Calibrations:

@@ -4,14 +4,14 @@ The arithmetic is that of `triton_models.online`, which evaluation runs too. N i
 Q quantiles, K experts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from triton_models.online.conformal import shifted
-from triton_models.online.experts import known, mix, weigh
+from triton_models.online.experts import known, mix
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -45,14 +45,15 @@ class Combined(NamedTuple):
     """(N, H, 2, K), for means and for quantiles: each sums to 1, 0 for an expert without a forecast."""
 
 
-def combine(experts: Sequence[Levels], trust: Floats, shifts: Floats) -> Combined:
-    """Mix experts by their trust (N, H, 2, K) and add calibration's shifts (N, H, Q) to the log quantiles.
+def combine(experts: Sequence[Levels], weigh: Callable[[Flags], Floats], shifts: Floats) -> Combined:
+    """Mix experts and add calibration's shifts (N, H, Q) to the log quantiles.
 
-    An expert is left out of a horizon that it does not know; where none knows it, the result is NaN.
+    `weigh` returns weights (N, H, 2, K), given which experts have a forecast (N, H, K): one is
+    left out of a horizon that it does not know. Where none knows it, the result is NaN.
     """
     sure = [one.where(one.known()) for one in experts]
     means = np.log(np.stack([one.mean for one in sure], axis=-1))  # (N, H, K)
     quantiles = np.log(np.stack([one.quantiles for one in sure], axis=-2))  # (N, H, K, Q)
-    weights = weigh(trust, known(means, quantiles))
+    weights = weigh(known(means, quantiles))
     mean, mixed = mix(weights, means, quantiles)
     return Combined(Levels(np.exp(mean), np.exp(shifted(mixed, shifts).quantiles)), weights)

@@ -11,15 +11,16 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from schemas.calibration import Calibration, is_watched_only
+from schemas.calibration import Calibration
 from schemas.errors import StateError
-from schemas.forecasts import Forecast, Status
-from schemas.rows import decode_rows, quality_names
+from schemas.forecasts import Forecast
+from schemas.rows import decode_rows
 from schemas.rules import MINUTE_NS
 from streams.infer.attention import Summaries
 from streams.infer.batch import Answers, Batch, Job, batch_of, experts_of
 from streams.infer.calibrations import Calibrations
-from streams.infer.combine import Levels, combine
+from streams.infer.combine import Levels
+from streams.infer.making import made_of, quality_of, receipt_of
 from streams.infer.models import Models
 from streams.infer.records import Made, Origin, attention_record, forecast_record, forecast_records
 from streams.infer.widths import WidthHistory, relative_widths
@@ -154,7 +155,7 @@ class Forecaster:
 
     def settle(self, batch: Batch, answers: Answers, reason: str = "") -> list[Record]:
         """Return the records of a batch; without `answers`, `reason` says why log-HAR stands alone."""
-        made = self._made(batch, answers, reason)
+        made = made_of(self.models, batch, answers, self._calibrations, reason)
         self.statuses.clear()
         records: list[Record] = []
         place = 0
@@ -164,29 +165,6 @@ class Forecaster:
                 place += 1
             self._jobs.popleft()
         return records
-
-    def _made(self, batch: Batch, answers: Answers, reason: str) -> Made:
-        """Combine, calibrate and rank all rows of a batch at once."""
-        experts, opinions, usable = experts_of(self.models, batch, answers)
-        mixed = tuple(name for name in experts if not is_watched_only(name))
-        told = self._calibrations.told(tuple(batch.instruments), mixed)
-        # Without all the networks log-HAR stands alone.
-        heard = {name: opinions[name] & ((name == "har") | usable[:, None]) for name in mixed}
-        members = [experts[name].where(heard[name]) for name in mixed]
-        levels, weights = combine(members, told.trust, told.shifts)
-        of = {
-            name: weights[..., mixed.index(name)] if name in mixed else np.zeros(weights.shape[:-1]) for name in experts
-        }
-        return Made(
-            levels=levels,
-            shifts=told.shifts,
-            regime=told.regime,
-            widths=relative_widths(levels),
-            experts=experts,
-            weights=of,
-            status=[_status(row, good) for row, good in zip(batch.rows.tolist(), usable.tolist(), strict=True)],
-            reason=reason or "the answer is not finite",
-        )
 
     def _summaries(self, answers: Answers) -> Summaries | None:
         for network in self.models.networks:
@@ -198,23 +176,13 @@ class Forecaster:
         instrument = job.instruments[index]
         row = int(batch.rows[place])
         ranks = self._ranks(instrument, made.widths[place])
-        receipt = job.tensors.digest(index), (batch.padded, row) if row >= 0 else (0, 0)
-        quality = self._quality(job, index)
+        receipt = receipt_of(job, index, batch, row)
+        quality = quality_of(self.models, job, index)
         forecast = forecast_record(self.models, job.origin, instrument, quality, made, place, ranks, receipt)
         self._note(forecast)
         self.statuses[forecast.status] += 1
         self.output_offset += 1
         return forecast_records(forecast, job.origin.partition)
-
-    def _quality(self, job: Job, index: int) -> list[str]:
-        """Return the row's quality; `warming` while the model's own window or a variance is not filled.
-
-        The row's own `warming` is of the longest window of the whole catalogue, whoever reads it.
-        """
-        names = [name for name in quality_names(job.quality[index]) if name != "warming"]
-        columns = [self.models.shape.features.index(name) for name in self.models.har.windows]
-        filled = job.tensors.present[index].all() and job.tensors.mask[index, -1, columns].all()
-        return names if filled else ["warming", *names]
 
     def _ranks(self, instrument: str, widths: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         history = self._widths.get(instrument)
@@ -264,12 +232,6 @@ class Forecaster:
             history = self._widths[name] = WidthHistory(len(state.horizons), WIDTHS)
             history.widths[:] = np.frombuffer(one.widths, np.float32).reshape(history.widths.shape)
             history.count, history.last_ns = one.count, one.last_ns
-
-
-def _status(row: int, good: bool) -> Status:
-    if row < 0:
-        return "unavailable"
-    return "model" if good else "fallback"
 
 
 __all__ = ["BATCH_ROWS", "Answers", "Batch", "Forecaster"]
