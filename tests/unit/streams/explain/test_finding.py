@@ -8,10 +8,12 @@ import pytest
 
 from schemas.errors import SettingsError, StateError
 from schemas.forecasts import ExpertForecast, Forecast, ModelName, Receipt, encode_json
+from schemas.rows import decode_rows
 from schemas.rules import SECOND_NS
 from schemas.topics import FEATURE_ROW, FORECAST
 from streams.explain import finding
 from streams.infer.window import Window
+from streams.receipts import find_forecast, parse_id, rows_behind
 from streams.stage import Message
 from tests.unit.streams.infer.infer_cases import FEATURES, INTERVALS, SHAPE, T0, row_message
 from triton_models.bundle import read
@@ -43,59 +45,62 @@ class Topics:
     """Topics of four partitions whose only records are in partition 2, BTC's; counts what is read."""
 
     def __init__(self, **records):
-        self.records, self.low, self.read = records, {}, 0
+        self.records, self.low, self.been_read = records, {}, 0
 
-    def read_topic(self, _settings, topic, *, partitions, start):
-        assert list(partitions) == [2]
-        for offset, value in enumerate(self.records[topic]):
-            if offset >= max(start[2], self.low.get(topic, 0)):
-                self.read += 1
-                yield Message(topic, 2, offset, None, {}, value, 0)
+    def read(self, topic, partition, start, stop=None):
+        assert partition == 2
+        low, high = self.bounds(topic, partition)
+        for offset in range(max(start, low), high if stop is None else min(stop, high)):
+            self.been_read += 1
+            yield Message(topic, 2, offset, None, {}, self.records[topic][offset], 0)
 
-    def watermarks(self, _settings, topic):
-        return {2: (self.low.get(topic, 0), len(self.records[topic]))}
+    def bounds(self, topic, _partition):
+        return self.low.get(topic, 0), len(self.records[topic])
 
-    def partition_counts(self, _settings, names):
-        return dict.fromkeys((name for name in names if name in self.records), 4)
+    def partitions(self, topic):
+        return 4 if topic in self.records else 0
 
+    def __enter__(self):
+        return self
 
-@pytest.fixture
-def topics(monkeypatch):
-    def play(forecasts, rows=()):
-        one = Topics(**{FORECAST: [encode_json(each) for each in forecasts], FEATURE_ROW: list(rows)})
-        for name in ("read_topic", "watermarks", "partition_counts"):
-            monkeypatch.setattr(finding, name, getattr(one, name))
-        return one
-
-    return play
+    def __exit__(self, *_):
+        pass
 
 
-def test_a_forecast_is_found_without_reading_all(topics):
+def topics(forecasts, rows=()):
+    return Topics(**{FORECAST: [encode_json(each) for each in forecasts], FEATURE_ROW: list(rows)})
+
+
+def test_a_forecast_is_found_without_reading_all():
     log = topics([forecast(second) for second in range(20_000)])
-    found = finding.find_forecast(None, BTC, T0 + 13_579 * SECOND_NS)
+    found = find_forecast(log, BTC, T0 + 13_579 * SECOND_NS)
     assert found.origin_time_ns == T0 + 13_579 * SECOND_NS
-    assert log.read < 2_500
+    assert log.been_read < 2_500
 
 
-def test_the_first_record_of_an_id_is_the_forecast(topics):
+def test_the_first_record_of_an_id_is_the_forecast():
     first, repeat = forecast(5, digest="first"), forecast(5, digest="repeat")
-    topics([*(forecast(second) for second in range(5)), first, forecast(6), repeat, forecast(7)])
-    assert finding.find_forecast(None, BTC, T0 + 5 * SECOND_NS).receipt.features_hash == "first"
+    log = topics([*(forecast(second) for second in range(5)), first, forecast(6), repeat, forecast(7)])
+    assert find_forecast(log, BTC, T0 + 5 * SECOND_NS).receipt.features_hash == "first"
 
 
-def test_what_is_not_there_is_told_in_a_line(topics):
-    topics([forecast(second) for second in range(100, 300)])
+def test_what_is_not_there_is_told_in_a_line():
+    log = topics([forecast(second) for second in range(100, 300)])
     with pytest.raises(StateError, match=r"@\d+: not on forecast.volatility.v1\[2\]; no such forecast was made"):
-        finding.find_forecast(None, BTC, T0 + 999 * SECOND_NS)
+        find_forecast(log, BTC, T0 + 999 * SECOND_NS)
     with pytest.raises(StateError, match=r"the topic begins with binance:BTC-USDT@\d+: it is expired, or never was"):
-        finding.find_forecast(None, BTC, T0 + 5 * SECOND_NS)
+        find_forecast(log, BTC, T0 + 5 * SECOND_NS)
     with pytest.raises(SettingsError, match=r"'BTC': expected instrument_id@origin_time_ns"):
-        finding.parse_id("BTC")
+        parse_id("BTC")
+    with pytest.raises(SettingsError, match="expected instrument_id@origin_time_ns"):
+        parse_id(f"{BTC}@{'1' * 5000}")
+    with pytest.raises(StateError, match="there is no such topic; `foreshock run` creates it"):
+        find_forecast(Topics(), BTC, T0)
 
 
 def test_rows_of_the_receipt_make_the_tensors_that_infer_saw():
     messages = [row_message(second, variance=1e-6 * (1 + second)) for second in range(12)]
-    rows = [(offset, finding.decode_rows(value)) for offset, value in enumerate(messages)]
+    rows = [(offset, decode_rows(value)) for offset, value in enumerate(messages)]
     live = Window(SHAPE)
     for offset, each in rows[:10]:
         live.push(each, offset)
@@ -109,27 +114,39 @@ def test_rows_of_the_receipt_make_the_tensors_that_infer_saw():
         finding.tensors_at(rows, SPEC, "binance:ETH-USDT", T0 + 9 * SECOND_NS)
 
 
-def test_expired_rows_are_told(topics):
+def test_expired_rows_are_told():
     log = topics([], [row_message(second) for second in range(40)])
     log.low[FEATURE_ROW] = 7
     with pytest.raises(StateError, match=r"its rows are expired; feature.row.v1\[2\] begins at 7, they at 3"):
-        list(finding.rows_behind(None, forecast(20, rows=(3, 6)), 0))
-    behind = [offset for offset, _ in finding.rows_behind(None, forecast(20, rows=(20, 23)), 5)]
+        list(rows_behind(log, forecast(20, rows=(3, 6))))
+    behind = [offset for offset, _ in rows_behind(log, forecast(20, rows=(20, 23)), 5)]
     assert behind == list(range(10, 24))
 
 
-def test_rows_that_are_not_those_of_the_receipt_are_told(topics, monkeypatch):
+def test_rows_of_another_log_are_told():
+    log = topics([], [row_message(second) for second in range(40)])
+    with pytest.raises(StateError, match=r"row.v1\[2\] ends at 40, its rows at 41; is this the log that it is from\?"):
+        list(rows_behind(log, forecast(20, rows=(38, 41))))
+    with pytest.raises(StateError, match=r"its receipt names no rows of feature.row.v1"):
+        list(rows_behind(log, forecast(20, rows=(9, 3))))
+
+
+def test_a_row_that_cannot_be_read_is_left_out_as_infer_does():
+    log = topics([], [row_message(0), b"no row", row_message(2)])
+    assert [offset for offset, _ in rows_behind(log, forecast(2, rows=(0, 2)))] == [0, 2]
+
+
+def test_rows_that_are_not_those_of_the_receipt_are_told(monkeypatch):
     told = forecast(20, rows=(17, 20), digest="0123456789abcdef")
-    topics([told], [row_message(second) for second in range(40)])
+    log = topics([told], [row_message(second) for second in range(40)])
+    monkeypatch.setattr(finding, "LogReader", lambda _: log)
     monkeypatch.setattr(finding, "bundle_of", lambda *_: SimpleNamespace(spec=SPEC))
     settings = SimpleNamespace(profile="ticks")
     with pytest.raises(StateError, match="the receipt says 0123456789ab"):
         finding.find(settings, told.id, "performer", 0, REPOSITORY)
-    seen = finding.tensors_at(
-        [(o, finding.decode_rows(row_message(o))) for o in range(17, 21)], SPEC, BTC, told.origin_time_ns
-    )
+    seen = finding.tensors_at([(o, decode_rows(row_message(o))) for o in range(17, 21)], SPEC, BTC, told.origin_time_ns)
     good = msgspec.structs.replace(told, receipt=msgspec.structs.replace(told.receipt, features_hash=seen[1]))
-    topics([good], [row_message(second) for second in range(40)])
+    log = topics([good], [row_message(second) for second in range(40)])
     found = finding.find(settings, told.id, "performer", 5 * SECOND_NS, REPOSITORY)
     assert found.seen.features.tobytes() == seen[0].features.tobytes()
     assert found.before is not None
