@@ -10,7 +10,7 @@ so a zombie that still writes, under whatever number, is below its successor and
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import msgspec
@@ -37,9 +37,12 @@ class _Chunk(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Manifest(msgspec.Struct, frozen=True):
+    """`resume`: per input topic, where reading goes on after this checkpoint; for people and for the verifier."""
+
     epoch: int
     number: int
     chunks: list[_Chunk]
+    resume: dict[str, int] = {}
 
 
 class CheckpointStore:
@@ -75,10 +78,17 @@ class CheckpointStore:
             )
         return None
 
-    async def save(self, partition: int, blob: bytes, check: Callable[[], None] = lambda: None) -> None:
+    async def save(
+        self,
+        partition: int,
+        blob: bytes,
+        check: Callable[[], None] = lambda: None,
+        resume: Mapping[str, int] | None = None,
+    ) -> None:
         """Write a checkpoint; when this returns, Kafka has acknowledged all of it.
 
-        `check` is called before every step and raises where the partition is no longer ours.
+        `check` is called before every step and raises where the partition is no longer ours. `resume`: where
+        reading goes on after it, which the manifest tells.
         """
         self._number += 1
         chunks = self._chunks(partition, blob)
@@ -88,7 +98,7 @@ class CheckpointStore:
         await asyncio.gather(*(self._log.write(partition, chunk.key.encode(), piece) for chunk, piece in fresh))
         check()
         listed = [chunk for chunk, _ in chunks]
-        manifest = _Manifest(self._epochs.setdefault(partition, 1), self._number, listed)
+        manifest = _Manifest(self._epochs.setdefault(partition, 1), self._number, listed, dict(resume or {}))
         await self._log.write(partition, self._manifest_key(partition), msgspec.json.encode(manifest))
         self._last[partition] = listed
         check()
@@ -116,6 +126,14 @@ class CheckpointStore:
         for manifests in (True, False):
             keys = [key for key in stale if key.endswith(_MANIFEST) is manifests]
             await asyncio.gather(*(self._log.write(partition, key, None) for key in keys))
+
+
+def manifests_written(key: bytes | None, value: bytes | None) -> Iterator[tuple[int, Mapping[str, int]]]:
+    """Yield the partition and the resume offsets that a record of a checkpoint topic tells, if it is a manifest."""
+    if key is not None and value is not None and key.endswith(_MANIFEST):
+        partition = int(key.split(b"/", 1)[0])
+        for manifest in _manifests(partition, {key: value}):
+            yield partition, manifest.resume
 
 
 def _manifests(partition: int, records: Mapping[bytes, bytes]) -> list[_Manifest]:

@@ -10,6 +10,8 @@ from streams.commands import (
     backfill,
     bench,
     books,
+    dead_letter,
+    chaos,
     demo,
     evaluate,
     explain,
@@ -51,8 +53,10 @@ app.command()(settings.settings)
 app.add_typer(topics.app, name="topics")
 app.add_typer(features.app, name="features")
 app.add_typer(models.app, name="model")
+app.add_typer(dead_letter.app, name="dead-letter")
 app.add_typer(bench.app, name="bench")
 app.add_typer(store.app, name="store")
+app.add_typer(chaos.app, name="chaos")
 
 
 def main() -> None:

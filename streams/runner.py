@@ -311,7 +311,7 @@ class StageRunner:
         lease.check()
         if taken.blob is not None:
             async with asyncio.timeout(self.settings.delivery_timeout_seconds):
-                await self._store.save(lease.partition, taken.blob, self._may_write(lease))
+                await self._store.save(lease.partition, taken.blob, self._may_write(lease), taken.resume)
         lease.check()
         if commit:
             await self._source.commit({(topic, lease.partition): offset for topic, offset in taken.resume.items()})
