@@ -68,8 +68,9 @@ class EventClock:
         An event too far in the future says nothing about its venue; a late one still shows that
         its venue lives.
         """
-        if self.is_future(event_time_ns):
-            return "future"
+        refusal = self.refusal(event_time_ns)
+        if refusal == "future":
+            return refusal
         received_ns = self.receive_time_ns
         # A clock must never pass the receive time: one venue ahead would make all others lag.
         clock_ns = min(event_time_ns, received_ns)
@@ -79,6 +80,12 @@ class EventClock:
         else:
             heard.heard_ns = received_ns
             heard.clock_ns = max(heard.clock_ns, clock_ns)
+        return refusal
+
+    def refusal(self, event_time_ns: int) -> Reason | None:
+        """Return what `observe` says, without hearing anything of the event's venue."""
+        if self.is_future(event_time_ns):
+            return "future"
         return "late" if event_time_ns < self.watermark_ns else None
 
     def is_future(self, event_time_ns: int) -> bool:

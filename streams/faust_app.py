@@ -13,7 +13,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import faust
@@ -317,14 +317,16 @@ def _add_agent(app: _App, name: str) -> None:
 
 
 async def _deliver(runner: StageRunner, message: Any) -> bool:
+    pairs = _pairs(message.headers)
     record = Message(
         message.topic,
         message.partition,
         message.offset,
         message.key,
-        _headers(message.headers),
+        {name: value or b"" for name, value in pairs},
         message.value,
         message.timestamp or 0,
+        pairs,
     )
     try:
         return await runner.deliver(record)
@@ -332,9 +334,8 @@ async def _deliver(runner: StageRunner, message: Any) -> bool:
         exit_now(1, f"{record.topic}[{record.partition}]@{record.offset}", error)
 
 
-def _headers(headers: Any) -> dict[str, bytes]:
-    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
-    return {name: value or b"" for name, value in pairs}
+def _pairs(headers: Any) -> Sequence[tuple[str, bytes | None]]:
+    return list(headers.items()) if isinstance(headers, Mapping) else headers or ()
 
 
 def _acquirer(app: _App, stage: Stage, source: _Source) -> Any:

@@ -179,15 +179,16 @@ def consumer(
 
 def to_message(message: ConfluentMessage) -> Message:
     """Return confluent-kafka's message as ours."""
-    headers = cast("list[tuple[str, bytes | None]]", message.headers() or [])
+    pairs = cast("list[tuple[str, bytes | None]]", message.headers() or [])
     return Message(
         topic=message.topic() or "",
         partition=_number(message.partition()),
         offset=_number(message.offset()),
         key=message.key(),
-        headers={name: value or b"" for name, value in headers},
+        headers={name: value or b"" for name, value in pairs},
         value=message.value(),
         timestamp_ms=message.timestamp()[1],
+        pairs=pairs,
     )
 
 

@@ -2,7 +2,6 @@
 
 import threading
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from socketserver import BaseServer
 from typing import Any, cast
 
@@ -10,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 
 from schemas.errors import SettingsError
 from schemas.metrics import BUILD_INFO, METRICS, Metric
+from streams.version import app_version
 
 LOOPBACK = "127.0.0.1"
 
@@ -39,19 +39,11 @@ class Metrics:
 
     def tell_build(self, rules_id: str, feature_set_id: str = "") -> None:
         """Say what this process is; `feature_set_id` of the features that it makes or reads, if any."""
-        self[BUILD_INFO].labels(_version(), rules_id, feature_set_id).set(1)
+        self[BUILD_INFO].labels(app_version(), rules_id, feature_set_id).set(1)
 
     def value(self, metric: Metric, **labels: str) -> float:
         """Return the present value of a counter or gauge; 0 where it was never set."""
         return self.registry.get_sample_value(metric.name, labels) or 0.0
-
-
-def _version() -> str:
-    """Return the installed version, empty where the code runs from a checkout."""
-    try:
-        return version("foreshock")
-    except PackageNotFoundError:
-        return ""
 
 
 def _collector(metric: Metric, registry: CollectorRegistry) -> Counter | Gauge | Histogram:

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 from schemas.errors import ForeshockError
 from streams.metrics_server import Metrics
@@ -14,7 +14,11 @@ Headers = Mapping[str, bytes] | Sequence[tuple[str, bytes]]
 
 
 class Message(NamedTuple):
-    """One record of a topic, its bytes untouched."""
+    """One record of a topic, its bytes untouched.
+
+    `headers`: the last of each name, for those who know what to look for. `pairs`: all as they were
+    sent, where anything of them is lost in `headers`: Kafka repeats names, and knows values of none.
+    """
 
     topic: str
     partition: int
@@ -23,6 +27,11 @@ class Message(NamedTuple):
     headers: dict[str, bytes]
     value: bytes | None
     timestamp_ms: int
+    pairs: Sequence[tuple[str, bytes | None]] | None = None
+
+    def header_pairs(self) -> Sequence[tuple[str, bytes]]:
+        """Return all headers as they were sent; of hostile ones a value may be None."""
+        return list(self.headers.items()) if self.pairs is None else cast("Sequence[tuple[str, bytes]]", self.pairs)
 
 
 class Checkpoint(NamedTuple):

@@ -16,8 +16,8 @@ from schemas import DecodeError, Depth, Event, LeftOut, Rules, StateError, Trade
 from schemas.batches import PROGRESS, Progress, message_headers
 from schemas.forecasts import LateEvent, encode_json
 from schemas.instruments import ANY_ASSET
-from schemas.topics import DEAD_LETTER, FEEDS, LATE_EVENT
-from streams.dead_letters import reason_headers
+from schemas.topics import FEEDS, LATE_EVENT
+from streams.dead_letters import REPLAYED, dead_letter
 from streams.formats import AGGREGATE, Decode, formats
 from streams.formats.book import BookChange
 from streams.ingest.book import Reading, read_change
@@ -157,7 +157,7 @@ class Normaliser:
         before_ns = clock.watermark_ns
         self.tally.frames += 1
         try:
-            self._take(offset, value, dict(headers))
+            self._take(offset, value, headers)
         except DecodeError as error:
             self._refuse(offset, key, value, headers, error)
         self._next_offset = offset + 1
@@ -177,7 +177,8 @@ class Normaliser:
         outputs, self._outputs = self._outputs, []
         return outputs
 
-    def _take(self, offset: int, value: bytes | None, headers: dict[str, bytes | None]) -> None:
+    def _take(self, offset: int, value: bytes | None, every: Headers) -> None:
+        headers: dict[str, bytes | None] = dict(every)
         received_ns = _receive_time_ns(headers.get("receive_time_ns"))
         self._clock.open(received_ns)
         name = headers.get("format")
@@ -185,12 +186,15 @@ class Normaliser:
             self.tally.heartbeats += 1
             return
         decoded = self._decode(value, name, source_name(headers.get("source")))
+        replayed = REPLAYED in headers
+        if not isinstance(decoded, LeftOut):
+            decoded = self._to_count(decoded, replayed=replayed)
         if isinstance(decoded, LeftOut):
             self.tally.left_out[decoded.kind] += 1
             return
         self.tally.decoded += 1
-        for index, event in enumerate(self._joined(decoded)):
-            self._place(event, received_ns, offset, index)
+        for index, event in enumerate(self._joined(decoded, replayed=replayed)):
+            self._place(event, received_ns, offset, index, replayed=replayed)
 
     def _decode(self, value: bytes | None, name: bytes | None, source: str) -> Sequence[Event | Reading] | LeftOut:
         decode = self._formats.get(name or b"")
@@ -202,8 +206,7 @@ class Normaliser:
         if isinstance(decoded, LeftOut):
             return decoded
         # All changes of books are read before the first is applied: a frame counts as a whole or not at all.
-        read = [self._expected(each) for each in decoded]
-        return self._without_double_trades(read)
+        return [self._expected(each) for each in decoded]
 
     def _expected(self, decoded: Event | BookChange) -> Event | Reading:
         """Return what a format made, a book's levels as numbers; raises DecodeError."""
@@ -213,41 +216,47 @@ class Normaliser:
             raise _RefusedError("topic", problem, "headers.format")
         return read_change(decoded) if isinstance(decoded, BookChange) else decoded
 
-    def _joined(self, decoded: Sequence[Event | Reading]) -> Iterator[Event]:
+    def _joined(self, decoded: Sequence[Event | Reading], *, replayed: bool) -> Iterator[Event]:
         """Yield the events of a frame, its changes of books as what they say of the books."""
         clock = self._clock
         for each in decoded:
             if isinstance(each, Reading):
                 yield from self.books.apply(each, clock.receive_time_ns, clock.watermark_ns)
             else:
-                if each.record == "quote":
+                if each.record == "quote" and not replayed:
                     self.books.hear_ticker(each.instrument_id, clock.receive_time_ns)
                 yield each
 
-    def _without_double_trades(self, decoded: list[Event | Reading]) -> list[Event | Reading] | LeftOut:
-        """Leave out single trades where aggregated ones come, and the other way round.
+    def _to_count(self, decoded: Sequence[Event | Reading], *, replayed: bool) -> Sequence[Event | Reading] | LeftOut:
+        """Leave out single trades where aggregated ones come, and the other way round; and old changes of books.
 
-        Some feeds carry both; counted together, volume would double. The kind that came first
-        counts, until it has been silent for as long as a row lists an instrument.
+        Some feeds carry both kinds; counted together, volume would double. The kind that came first
+        counts, until it has been silent for as long as a row lists an instrument. A replayed record is
+        out of its place in the log: it says nothing of what a book holds now, or of what a venue sends now.
         """
         if not decoded:
             return LeftOut("nothing-in-it")
-        kept = [each for each in decoded if not isinstance(each, Trade) or self._is_of_its_kind(each)]
-        return kept or LeftOut("trade-of-another-kind")
+        kept = [each for each in decoded if not isinstance(each, Trade) or self._is_of_its_kind(each, replayed)]
+        if not kept:
+            return LeftOut("trade-of-another-kind")
+        if replayed:
+            kept = [each for each in kept if not isinstance(each, Reading)]
+        return kept or LeftOut("replayed-book-change")
 
-    def _is_of_its_kind(self, event: Trade) -> bool:
+    def _is_of_its_kind(self, event: Trade, replayed: bool) -> bool:
         now_ns = self._clock.receive_time_ns
         aggregate = event.id == AGGREGATE
         known = self._trade_kinds.get(event.instrument_id)
         if known is None or known.heard_ns <= now_ns - self._rules.listing_ns:
-            self._trade_kinds[event.instrument_id] = TradeKind(aggregate, now_ns)
+            if not replayed:
+                self._trade_kinds[event.instrument_id] = TradeKind(aggregate, now_ns)
             return True
         if known.aggregate is aggregate:
-            known.heard_ns = now_ns
+            known.heard_ns = known.heard_ns if replayed else now_ns
             return True
         return False
 
-    def _place(self, event: Event, received_ns: int, offset: int, index: int) -> None:
+    def _place(self, event: Event, received_ns: int, offset: int, index: int, *, replayed: bool) -> None:
         clock = self._clock
         tile_time_ns = event.event_time_ns
         reason: Reason | None
@@ -255,7 +264,8 @@ class Normaliser:
             reason = "future" if clock.is_future(tile_time_ns) else None
             tile_time_ns = clock.receive_time_ns
         else:
-            reason = clock.observe(event.venue, tile_time_ns)
+            # A venue that was silent for hours is not alive because of what it sent before.
+            reason = clock.refusal(tile_time_ns) if replayed else clock.observe(event.venue, tile_time_ns)
             self.tally.last_event_time_ns = tile_time_ns
             self.tally.last_receive_time_ns = received_ns
         if reason is not None:
@@ -334,11 +344,10 @@ class Normaliser:
     ) -> None:
         reason = error.reason if isinstance(error, _RefusedError) else "decode"
         self.tally.dead_letters[reason] += 1
-        message = Message(self._raw_topic, self._raw_partition, offset, key, {}, value, -1)
-        where = f"{self._raw_topic}[{self._raw_partition}]@{offset}"
-        added = dict(reason_headers(STAGE, message, error.at(where))) | {"x-dlq-reason": reason.encode()}
         untouched = list(headers.items() if isinstance(headers, Mapping) else headers)
-        self._outputs.append(Record(DEAD_LETTER, key, value, [*untouched, *added.items()]))
+        message = Message(self._raw_topic, self._raw_partition, offset, key, {}, value, -1, untouched)
+        # All in one partition, as of the other stages: the order of the topic is that in which they came.
+        self._outputs.append(dead_letter(STAGE, message, error, reason))
 
 
 def _receive_time_ns(text: bytes | None) -> int:

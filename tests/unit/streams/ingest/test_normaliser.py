@@ -10,6 +10,7 @@ from schemas.topics import DEAD_LETTER, EXCHANGE_EVENT, LATE_EVENT, RAW_EXCHANGE
 from streams.formats import AGGREGATE
 from streams.ingest.normaliser import Normaliser
 from streams.ingest.state import NormaliserState
+from streams.version import app_version
 from tests.unit.streams.ingest.canonical import content
 
 RULES = Rules()
@@ -246,6 +247,8 @@ def test_an_undecodable_record_goes_whole_to_the_dead_letters(partition):
         "__streams.errors.offset": b"0",
         "x-dlq-reason": b"decode",
         "x-dlq-stage": b"ingest",
+        "x-dlq-app-version": app_version().encode(),
+        "x-dlq-attempts": b"1",
     }
 
 

@@ -1,0 +1,17 @@
+"""Which Foreshock this is."""
+
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tomllib import loads
+
+_PROJECT = Path(__file__).parent.parent / "pyproject.toml"
+
+
+@cache
+def app_version() -> str:
+    """Return the installed version; where the code runs from a checkout, that of its pyproject.toml and `+checkout`."""
+    try:
+        return version("foreshock")
+    except PackageNotFoundError:
+        return f"{loads(_PROJECT.read_text())['project']['version']}+checkout"
