@@ -12,9 +12,9 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as ConfluentMessage
@@ -31,6 +31,7 @@ from streams.ingest.state import NormaliserState
 from streams.kafka import DEADLINE_SECONDS, DeliveryError, Outbox, consumer, read_topic, require_topics
 from streams.logs import log_to_stderr
 from streams.metrics_server import Metrics, MetricsServer
+from streams.retrying import patiently
 from streams.settings import Settings
 from streams.watchdog import Pulse, Watchdog, exit_now
 
@@ -53,8 +54,6 @@ _QUEUE_KBYTES = 32 << 10
 _FETCH_BYTES = 16 << 10
 """What a fetch waits for, up to `fetch_wait_ms`: answered at the first record, 2,000 a second kept a core of the
 broker busy with fetches of one record each."""
-
-_Answer = TypeVar("_Answer")
 
 
 class _Saving:
@@ -298,10 +297,12 @@ class Ingest:
     # Assignment; called within `consume`.
 
     def _assigned(self, reader: Consumer, partitions: list[TopicPartition]) -> None:
-        saved = _patiently(self._checkpoints) if partitions else {}
+        saved = patiently(self._checkpoints, DEADLINE_SECONDS) if partitions else {}
         for partition in partitions:
             place = (partition.topic, partition.partition)
-            low, high = _patiently(partial(reader.get_watermark_offsets, partition, timeout=DEADLINE_SECONDS))
+            low, high = patiently(
+                partial(reader.get_watermark_offsets, partition, timeout=DEADLINE_SECONDS), DEADLINE_SECONDS
+            )
             found = saved.get(place)
             self._owners[place] = Owner(place, uuid.uuid4().hex, found)
             state = NormaliserState.decode(found.blob) if found and found.blob else None
@@ -401,20 +402,6 @@ def run_ingest(settings: Settings, *, live: bool = False) -> None:
         exit_now(1, "ingest failed", error)
     watchdog.stop()
     server.close()
-
-
-def _patiently(ask: Callable[[], _Answer]) -> _Answer:
-    """Return the broker's answer; asks again while a partition is between two leaders."""
-    give_up = time.monotonic() + DEADLINE_SECONDS
-    while True:
-        try:
-            return ask()
-        except KafkaException as error:
-            if not error.args[0].retriable() and error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
-                raise
-            if time.monotonic() > give_up:
-                raise
-            time.sleep(0.1)
 
 
 def _number(value: int | None) -> int:
