@@ -39,12 +39,16 @@ def captures() -> Path:
     return folder
 
 
+OWN_SERVERS = ("test_chaos.py", "test_determinism.py", "test_faults.py", "test_promotion.py")
+"""Long files of `tests/integration` that start servers of their own: any process may take them."""
+
+
 class _ByFile(LoadScopeScheduling):
-    """Gives each file to one process, and all that need servers to the same: one broker, and its load once."""
+    """Gives each file to one process, and all that share servers to the same: one broker, and its load once."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        return "servers" if "tests/integration/" in path else path
+        return "servers" if "tests/integration/" in path and not path.endswith(OWN_SERVERS) else path
 
 
 @pytest.hookimpl(optionalhook=True)
