@@ -19,6 +19,7 @@ from streams.commands import (
     models,
     parity,
     pipeline,
+    rebuild,
     search,
     settings,
     stack,
@@ -48,6 +49,7 @@ app.command()(parity.parity)
 app.command()(models.train)
 app.command()(evaluate.evaluate)
 app.command()(explain.explain)
+app.command()(rebuild.rebuild)
 app.command()(search.search)
 app.command()(settings.settings)
 app.add_typer(topics.app, name="topics")

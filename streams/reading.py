@@ -28,10 +28,13 @@ class LogReader:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._consumer = consumer(settings, "foreshock-reader", overrides=_LITTLE)
+        self._counts: dict[str, int] = {}
 
     def partitions(self, topic: str) -> int:
         """Return how many partitions a topic has, 0 where there is no such topic."""
-        return partition_counts(self._settings, [topic]).get(topic, 0)
+        if topic not in self._counts:
+            self._counts |= partition_counts(self._settings, [topic])
+        return self._counts.get(topic, 0)
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """Return the earliest offset and the one that the next record gets; raises StateError."""

@@ -100,25 +100,27 @@ def rows_behind(reader: LogReader, forecast: Forecast, more: int = 0) -> Iterato
     """
     partition, first, last = place_of(forecast)
     # Repeats of a restart take offsets too.
-    for message in row_messages(reader, forecast.id, (partition, first, last), 2 * more):
+    for message in row_messages(reader, forecast.id, (partition, first, last), before=2 * more):
         try:
             yield message.offset, decode_rows(message.value or b"")
         except DecodeError:
             continue
 
 
-def row_messages(reader: LogReader, forecast_id: str, place: tuple[int, int, int], more: int = 0) -> Iterator[Message]:
-    """Yield the messages of rows by partition, first and last offset, and up to `more` before them.
+def row_messages(
+    reader: LogReader, forecast_id: str, place: tuple[int, int, int], *, before: int = 0, ahead: int = 0
+) -> Iterator[Message]:
+    """Yield the messages of rows by partition, first and last offset, up to `before` before and `ahead` behind them.
 
     Raises StateError where the log has forgotten some, or has none so far.
     """
     partition, first, last = place
-    if partition >= reader.partitions(FEATURE_ROW):
-        raise StateError(f"{forecast_id}: {FEATURE_ROW} has no partition {partition}; is this the log that it is from?")
-    low, high = reader.bounds(FEATURE_ROW, partition)
     where = f"{FEATURE_ROW}[{partition}]"
+    if not 0 <= partition < reader.partitions(FEATURE_ROW):
+        raise StateError(f"{forecast_id}: there is no {where}; is this the log that it is from?")
+    low, high = reader.bounds(FEATURE_ROW, partition)
     if low > first:
         raise StateError(f"{forecast_id}: its rows are expired; {where} begins at {low}, they at {first}")
     if last >= high:
         raise StateError(f"{forecast_id}: {where} ends at {high}, its rows at {last}; is this the log that it is from?")
-    yield from reader.read(FEATURE_ROW, partition, max(low, first - more), last + 1)
+    yield from reader.read(FEATURE_ROW, partition, max(low, first - before), last + 1 + ahead)

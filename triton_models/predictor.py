@@ -1,7 +1,8 @@
 """One bundle, loaded to answer: the code behind every Triton model, and what `rebuild` compares with."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,16 @@ class Predictor:
     def load(cls, directory: Path, device: str = "cpu") -> "Predictor":
         """Read a bundle, check it and load its network."""
         return cls(read(directory), device)
+
+    def ask(self, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
+        """Return what Triton answers to these inputs, bit for bit; PyTorch is left with one thread, as there.
+
+        Raises InferenceError for other shapes than the model reads.
+        """
+        torch.set_num_threads(1)
+        batch = Batch(*(torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in Batch._fields))
+        self.check(batch)
+        return self.predict(batch)
 
     def check(self, batch: Batch) -> None:
         """Raise InferenceError where a batch has other shapes than the model reads."""
