@@ -426,3 +426,57 @@ def content_of(outputs):
 def test_the_canonical_topic_is_the_one_that_the_raw_topic_feeds(partition):
     partition.feed(100, trade("a", 100))
     assert {out.topic for out in partition.normaliser.flush()} == {EXCHANGE_EVENT}
+
+
+REPLAY = {"x-replayed-from": b"dead-letter.v1[0]@0 raw.exchange.v1[0]@1"}
+
+
+def test_a_replayed_record_is_late_where_its_tile_is_closed_and_has_a_new_stamp(partition):
+    partition.feed(100, trade("a", 100))
+    partition.feed(200, trade("b", 200))
+    partition.feed(100.5, trade("again", 100.5), **REPLAY)
+    outputs = partition.normaliser.flush()
+    (late,) = [msgspec.json.decode(out.value, type=LateEvent) for out in outputs if out.topic == LATE_EVENT]
+    assert (late.event_time_ns, late.raw_offset, late.reason) == (round(100.5 * SECOND), 2, "late")
+
+
+def test_a_replayed_record_of_a_silent_venue_does_not_wake_it(partition):
+    # okx was last heard at 100 s; awake, it would hold the watermark at 200 s - 10 s - 2.5 s
+    partition.feed(100, trade("a", 100, venue="okx"))
+    partition.feed(190, trade("b", 190))
+    partition.feed(100.5, trade("again", 100.5, venue="okx"), source=b"okx", **REPLAY)
+    assert "okx" not in partition.normaliser.venue_times()
+    partition.feed(200, trade("c", 200))
+    assert partition.normaliser.watermark_ns == round(197.5 * SECOND)
+
+
+def test_a_replayed_record_of_an_open_tile_counts(partition):
+    partition.feed(100, trade("a", 100))
+    partition.feed(99.8, trade("again", 99.8), **REPLAY)
+    assert [row["event_time_ns"] for row in partition.events()[BTC, "trade"]] == [100 * SECOND, round(99.8 * SECOND)]
+
+
+def test_what_is_known_with_its_record_is_known_with_the_replay(partition):
+    # funding, say, of an hour ago: a row between must not have known it
+    EVENTS["funding"] = Derivative(
+        instrument_id="binance:BTC-USDT", venue="binance", event_time_ns=100 * SECOND, funding_rate=1e-4
+    )
+    partition.feed(100, trade("a", 100))
+    partition.feed(3700, trade("b", 3700))
+    partition.feed(100, "funding", **REPLAY)
+    (row,) = partition.events()[BTC, "derivative"]
+    assert row["tile_time_ns"] == 3700 * SECOND
+
+
+def test_a_replayed_trade_does_not_decide_which_kind_of_trades_counts(partition):
+    partition.feed(100, trade("single", 100), **REPLAY)
+    partition.feed(100.1, trade("aggregate", 100.1, id=AGGREGATE))
+    partition.feed(100.2, trade("other", 100.2), **REPLAY)
+    assert partition.normaliser.tally.left_out == {"trade-of-another-kind": 1}
+    assert len(partition.events()[BTC, "trade"]) == 2
+
+
+def test_a_replay_that_fails_again_is_a_dead_letter_of_its_second_attempt(partition):
+    partition.feed(100, value=b"broken", **REPLAY)
+    (letter,) = [out for out in partition.normaliser.flush() if out.topic == DEAD_LETTER]
+    assert dict(letter.headers)["x-dlq-attempts"] == b"2"
