@@ -26,6 +26,7 @@ from schemas.topics import (
 from streams.announcements import announcements
 from streams.backfill.tasks import Normalised, Numbering
 from streams.backfill.topics import RawRecord
+from streams.dead_letters.reading import letters
 from streams.chaos.logs import Covered, ForecastRecord, Logs, RowMessage, Stamps, Stream, Truth, Written, pack
 from streams.checkpoints import manifests_written
 from streams.ingest.normaliser import HEARTBEAT, Normaliser
@@ -55,7 +56,7 @@ def read_logs(settings: Settings) -> Logs:
         scheduled=scheduled,
         forecasts=_forecasts(settings, FORECAST),
         latest=_forecasts(settings, FORECAST_LATEST),
-        dead=[dead_place(message.headers) for message in read_topic(settings, DEAD_LETTER)],
+        dead=[letter.origin for letter in letters(settings)],
         late=[_late(message.value or b"") for message in read_topic(settings, LATE_EVENT)],
         covered=[each for group in CHECKPOINTS for each in _covered(settings, group)],
     )
