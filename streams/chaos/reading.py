@@ -26,9 +26,9 @@ from schemas.topics import (
 from streams.announcements import announcements
 from streams.backfill.tasks import Normalised, Numbering
 from streams.backfill.topics import RawRecord
-from streams.dead_letters.reading import letters
 from streams.chaos.logs import Covered, ForecastRecord, Logs, RowMessage, Stamps, Stream, Truth, Written, pack
 from streams.checkpoints import manifests_written
+from streams.dead_letters.reading import letters
 from streams.ingest.normaliser import HEARTBEAT, Normaliser
 from streams.kafka import read_topic
 from streams.settings import Settings
