@@ -64,7 +64,7 @@ class Traffic:
             first += self.per_second
 
 
-class _Writer:
+class FrameWriter:
     """Writes the frames of one instrument."""
 
     def __init__(self, venue: str, symbol: str, connection: int) -> None:
@@ -94,7 +94,7 @@ class _Writer:
         return RawMessage(RAW_EXCHANGE, self._key, value.encode(), self._venue, "binance-combined", received_ns)
 
 
-def _writers(instruments: int) -> list[_Writer]:
+def _writers(instruments: int) -> list[FrameWriter]:
     writers = []
     for number in range(instruments):
         share, place = (number + 0.5) / instruments, 0
@@ -102,7 +102,7 @@ def _writers(instruments: int) -> list[_Writer]:
             share -= _VENUES[place][2]
             place += 1
         venue, symbol, _ = _VENUES[place]
-        writers.append(_Writer(venue, symbol.format(f"C{_letters(number)}"), number % _CONNECTIONS))
+        writers.append(FrameWriter(venue, symbol.format(f"C{_letters(number)}"), number % _CONNECTIONS))
     return writers
 
 

@@ -21,18 +21,19 @@ from confluent_kafka import Message as ConfluentMessage
 
 from schemas import StateError
 from schemas.metrics import CHECKPOINT_BYTES, CHECKPOINT_DURATION
-from schemas.topics import DEAD_LETTER, FEEDS, INGEST_CHECKPOINT, LATE_EVENT, RAW_TOPICS
+from schemas.topics import INGEST_CHECKPOINT, RAW_TOPICS
 from streams.ends import ends_of, known_end
 from streams.ingest.checkpoints import Found, Owner, Place, Write, last_checkpoints
 from streams.ingest.fast import FastNormaliser, RawRun
 from streams.ingest.meters import Meters
 from streams.ingest.normaliser import HEARTBEAT, STAGE
 from streams.ingest.state import NormaliserState
-from streams.kafka import DEADLINE_SECONDS, DeliveryError, Outbox, consumer, read_topic, require_topics
+from streams.kafka import DEADLINE_SECONDS, DeliveryError, Outbox, consumer, read_topic
 from streams.logs import log_to_stderr
 from streams.metrics_server import Metrics, MetricsServer
 from streams.retrying import patiently
 from streams.settings import Settings
+from streams.topic_setup import require_topics_of
 from streams.watchdog import Pulse, Watchdog, exit_now
 
 LOGGER = logging.getLogger("foreshock.ingest")
@@ -106,11 +107,19 @@ class Ingest:
         Raises DeliveryError when Kafka did not take an output, StateError where a checkpoint does
         not fit: both must end the process.
         """
+        self.join()
+        while not stopping.is_set():
+            self.step()
+        self.leave()
+
+    def join(self) -> None:
+        """Ask the group for partitions; the steps that follow take them up."""
         self._consumer.subscribe(
             list(RAW_TOPICS), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
         )
-        while not stopping.is_set():
-            self.step()
+
+    def leave(self) -> None:
+        """Save and leave the group."""
         self._hand_over(self._normalisers)
         self._consumer.close()
         self._outbox.flush_acknowledged()
@@ -379,7 +388,7 @@ def run_ingest(settings: Settings, *, live: bool = False) -> None:
     Kafka did not take an output. Any other end is with a code that is not 0.
     """
     log_to_stderr(settings)
-    require_topics(settings, [*RAW_TOPICS, *FEEDS.values(), LATE_EVENT, DEAD_LETTER, INGEST_CHECKPOINT])
+    require_topics_of(settings, STAGE)
     metrics = Metrics()
     metrics.tell_build(settings.rules.rules_id)
     server = MetricsServer(metrics, settings.metrics_port)

@@ -1,0 +1,59 @@
+"""Plays the history of a seed and says what the invariants make of it."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from streams.chaos.reading import read_logs, truth_of
+from streams.chaos.verifier import Finding, verify
+from streams.simulation.clock import Stalled
+from streams.simulation.faults import Fault, faults_of
+from streams.simulation.stand_ins import standing_in
+from streams.simulation.world import SETTINGS, World, catalogue
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one seed. `digest`: of all that was written, when and where; the same seed has the same."""
+
+    seed: int
+    digest: int
+    findings: list[Finding]
+    trace: list[tuple[float, str]]
+    records: int
+    virtual_seconds: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether every invariant held."""
+        return not self.findings
+
+
+def play(seed: int, faults: Sequence[Fault] | None = None) -> History:
+    """Play the history of a seed, with its own faults or with others."""
+    world = World(seed, faults_of(seed) if faults is None else faults)
+    loop = world.loop
+    with standing_in(world.surroundings, world.served, world.models, world.ended, world.draw):
+        try:
+            loop.run_until_complete(world.play())
+        except Stalled as error:
+            world.problems.append(str(error))
+        finally:
+            loop.close()
+        world.settle()
+        findings = [Finding("ends", text) for text in world.problems] + _broken(world)
+    records = sum(map(len, world.broker.written.values()))
+    return History(
+        seed=seed,
+        digest=world.broker.digest,
+        findings=findings,
+        trace=world.trace,
+        records=records,
+        virtual_seconds=round(loop.now - 1000, 1),
+    )
+
+
+def _broken(world: World) -> list[Finding]:
+    world.broker.show_all()
+    logs = read_logs(SETTINGS)
+    logs.samples = world.samples
+    return verify(logs, truth_of(SETTINGS, catalogue()))
