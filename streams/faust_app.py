@@ -26,12 +26,13 @@ from faust.types import TP
 from schemas.errors import StateError
 from schemas.metrics import LOOP_LAG
 from streams.checkpoints import CheckpointStore
-from streams.kafka import Outbox, consumer, require_topics
+from streams.kafka import Outbox, consumer
 from streams.logs import log_to_stderr
 from streams.metrics_server import Metrics, MetricsServer
 from streams.runner import Place, StageRunner, end_on_error
 from streams.settings import Settings
 from streams.stage import Message, Stage
+from streams.topic_setup import require_topics_of
 from streams.watchdog import Pulse, Watchdog, exit_now
 
 __all__ = ["build_app", "run_stage"]
@@ -362,7 +363,7 @@ def _acquirer(app: _App, stage: Stage, source: _Source) -> Any:
 def run_stage(settings: Settings, stage: Stage) -> None:
     """Run `stage` until SIGTERM; then the process ends, with code 0. Raises StateError before it starts."""
     log_to_stderr(settings)
-    require_topics(settings, [*stage.topics, f"{stage.name}-checkpoint-changelog"])
+    require_topics_of(settings, stage.name)
     asyncio.run(_run(settings, stage))
 
 

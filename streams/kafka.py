@@ -272,13 +272,14 @@ def _read_until(reader: Consumer, topic: str, ends: dict[int, int], deadline_sec
 
 def partition_counts(settings: Settings, names: Iterable[str]) -> dict[str, int]:
     """Return the partition counts of those of `names` that exist; raises StateError without a broker."""
-    existing = _metadata(settings)
+    existing = existing_topics(settings)
     return {name: existing[name] for name in names if name in existing}
 
 
-def _metadata(settings: Settings) -> dict[str, int]:
+def existing_topics(settings: Settings) -> dict[str, int]:
+    """Return the partition counts of all topics; raises StateError without a broker."""
     try:
-        found = _admin(settings).list_topics(timeout=DEADLINE_SECONDS).topics
+        found = admin(settings).list_topics(timeout=DEADLINE_SECONDS).topics
     except KafkaException as error:
         raise StateError(
             f"{settings.bootstrap_servers}: no Kafka broker answers ({error.args[0].str()}); "
@@ -290,17 +291,23 @@ def _metadata(settings: Settings) -> dict[str, int]:
 def create_topics(settings: Settings) -> list[str]:
     """Create the declared topics that are missing, and return their names; raises StateError.
 
-    An existing topic is left as it is; `topic_problems` says where it differs.
+    An existing topic is left as it is; `streams.topic_setup` says where it differs.
     """
     declared = topics(settings.rules)
-    missing = sorted(declared.keys() - _metadata(settings).keys())
-    if not missing:
-        return []
-    admin = _admin(settings)  # kept: the answers come only while it lives
-    for name, future in admin.create_topics([_new_topic(declared[name]) for name in missing]).items():
-        _created(name, future)
-    _wait_for(settings, missing)
+    missing = sorted(declared.keys() - existing_topics(settings).keys())
+    create(settings, [declared[name] for name in missing])
     return missing
+
+
+def create(settings: Settings, wanted: Iterable[Topic]) -> None:
+    """Create topics and return when they can be seen; raises StateError."""
+    wanted = list(wanted)
+    if not wanted:
+        return
+    client = admin(settings)  # kept: the answers come only while it lives
+    for name, future in client.create_topics([_new_topic(topic) for topic in wanted]).items():
+        _created(name, future)
+    _wait_for(settings, [topic.name for topic in wanted])
 
 
 def _new_topic(topic: Topic) -> NewTopic:
@@ -318,35 +325,10 @@ def _created(name: str, future: Any) -> None:
 def _wait_for(settings: Settings, names: list[str]) -> None:
     """Creation is acknowledged before every broker's metadata shows the topic."""
     give_up = time.monotonic() + DEADLINE_SECONDS
-    while names_left := set(names) - _metadata(settings).keys():
+    while names_left := set(names) - existing_topics(settings).keys():
         if time.monotonic() > give_up:
             raise StateError(f"{min(names_left)}: created, but not visible after {DEADLINE_SECONDS:g} s")
         time.sleep(0.05)
-
-
-def topic_problems(settings: Settings, names: Iterable[str] | None = None) -> list[str]:
-    """Return one line for each declared topic that is missing or has another number of partitions."""
-    declared = topics(settings.rules)
-    existing = _metadata(settings)
-    problems = []
-    for name in declared if names is None else names:
-        wanted = declared[name].partitions
-        if name not in existing:
-            problems.append(f"{name}: is missing; create it with `foreshock topics apply`")
-        elif existing[name] != wanted:
-            problems.append(
-                f"{name}: has {existing[name]} partitions, the settings say {wanted}; set FORESHOCK_PARTITIONS "
-                "(or FORESHOCK_RAW_*_PARTITIONS) to what exists, or use a new topic"
-            )
-    return problems
-
-
-def require_topics(settings: Settings, names: Iterable[str]) -> None:
-    """Raise StateError unless all topics are there as declared: a worker refuses to start otherwise."""
-    problems = topic_problems(settings, names)
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise StateError(problems[0] + more)
 
 
 def committed(settings: Settings, group: str, topic: str) -> dict[int, int]:
@@ -360,5 +342,6 @@ def committed(settings: Settings, group: str, topic: str) -> dict[int, int]:
     return {place.partition: place.offset if place.offset >= 0 else -1 for place in places}
 
 
-def _admin(settings: Settings) -> AdminClient:
+def admin(settings: Settings) -> AdminClient:
+    """Return a client for questions about topics, groups and the broker; its answers come only while it lives."""
     return AdminClient({"bootstrap.servers": settings.bootstrap_servers, "log.connection.close": False}, logger=LOGGER)

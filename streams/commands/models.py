@@ -30,8 +30,8 @@ app = typer.Typer(help="Versions of the networks: list, shadow, promote, roll ba
 @app.command(name="list")
 def list_models() -> None:
     """Print the bundles that Triton is given, and which version makes the forecasts."""
-    from streams.kafka import require_topics
     from streams.switching import Switching, bundles
+    from streams.topic_setup import require_topics
 
     settings = Settings.from_environment()
     found, problem = bundles(settings), ""
@@ -90,8 +90,8 @@ def rollback(profile: Profile) -> None:
 
 
 def _switching(profile: str) -> "Switching":
-    from streams.kafka import require_topics
     from streams.switching import Switching
+    from streams.topic_setup import require_topics
 
     settings = Settings.from_environment()
     require_broker(settings)

@@ -76,10 +76,10 @@ def replay(
     seed: Annotated[int, typer.Option(help="Seed of the built-in market.")] = 7,
 ) -> None:
     """Put captures on the raw topics, several instruments merged by receive time."""
-    from streams.kafka import require_topics
     from streams.pipeline import raw_producer
     from streams.sources.replay import Progress as Done
     from streams.sources.replay import replay as put
+    from streams.topic_setup import require_topics
 
     factor = speed_of(speed)
     settings = Settings.from_environment()

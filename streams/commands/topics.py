@@ -7,13 +7,15 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
-from schemas.errors import SettingsError
+from schemas.errors import SettingsError, StateError
 from schemas.rules import DAY_NS
 from schemas.topics import Topic, topics
 from streams.commands.checks import require_broker, require_writable
 from streams.commands.screen import console
 from streams.kafka import create_topics
 from streams.settings import Settings
+from streams.topic_setup import repair as mend
+from streams.topic_setup import topic_problems
 
 DAY_MS = DAY_NS // 1_000_000
 
@@ -21,10 +23,22 @@ app = typer.Typer(help="Topics: create, describe, read.", no_args_is_help=True)
 
 
 @app.command()
-def apply() -> None:
+def apply(
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Also put right the settings of those that are there; makes empty ones anew."),
+    ] = False,
+) -> None:
     """Create the declared topics that are missing."""
     settings = Settings.from_environment()
     require_broker(settings)
+    if repair:
+        done = mend(settings)
+        typer.echo("\n".join(done) if done else "all topics are as declared")
+        left = topic_problems(settings)
+        if left:
+            raise StateError(str(left[0]) + (f" (and {len(left) - 1} more: foreshock doctor)" if left[1:] else ""))
+        return
     created = create_topics(settings)
     typer.echo(f"created {len(created)} topics" if created else "all topics exist")
     for name in created:

@@ -12,18 +12,19 @@ from confluent_kafka import KafkaError, TopicPartition
 from featurestore.backfill import CanonicalMessage
 from featurestore.catalogue import Catalogue
 from schemas.errors import StateError
-from schemas.topics import EVENT_TOPICS, FEATURE_ROW, OPS_MODEL, OPS_PARITY
+from schemas.topics import EVENT_TOPICS, FEATURE_ROW, OPS_MODEL
 from streams.announcements import AnnouncementLog
 from streams.backfill.topics import canonical_messages
 from streams.ends import Place, ends_of, known_end
 from streams.follower import Follower
-from streams.kafka import DEADLINE_SECONDS, Outbox, consumer, read_topic, require_topics, to_message
+from streams.kafka import DEADLINE_SECONDS, Outbox, consumer, read_topic, to_message
 from streams.logs import log_to_stderr
 from streams.metrics_server import Metrics, MetricsServer
 from streams.parity.account import Account
 from streams.parity.checker import Checker, Verdict
 from streams.settings import Settings
 from streams.stage import Message
+from streams.topic_setup import require_topics_of
 from streams.watchdog import Pulse, Watchdog, exit_now
 
 NAME = "parity"
@@ -169,7 +170,7 @@ def run_parity(settings: Settings, share: float) -> None:
     """Check rows until SIGTERM or SIGINT; the work of `foreshock parity`."""
     log_to_stderr(settings)
     os.nice(_NICENESS)
-    require_topics(settings, [*EVENT_TOPICS, FEATURE_ROW, OPS_MODEL, OPS_PARITY])
+    require_topics_of(settings, NAME)
     catalogue = Catalogue.discover(settings.rules)
     metrics, outbox = Metrics(), Outbox(settings, NAME)
     metrics.tell_build(settings.rules.rules_id, catalogue.feature_set_id)

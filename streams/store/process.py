@@ -21,15 +21,15 @@ from featurestore.store.writing import TableWriter
 from schemas import StateError
 from schemas.errors import DecodeError
 from schemas.metrics import DEAD_LETTERS, OFFSET_LAG, STORE_COMMIT_DURATION, STORE_REPEATS, STORE_ROWS
-from schemas.topics import DEAD_LETTER
 from streams.dead_letters import dead_letter
 from streams.ends import Place, ends_of, known_end
-from streams.kafka import DEADLINE_SECONDS, Outbox, consumer, require_topics, to_message
+from streams.kafka import DEADLINE_SECONDS, Outbox, consumer, to_message
 from streams.logs import log_to_stderr
 from streams.metrics_server import Metrics, MetricsServer
 from streams.settings import Settings
 from streams.stage import Message
 from streams.store.buffer import TopicBuffer
+from streams.topic_setup import require_topics_of
 from streams.watchdog import Pulse, Watchdog, exit_now
 
 LOGGER = logging.getLogger("foreshock.store")
@@ -208,7 +208,7 @@ def run_store(settings: Settings) -> None:
     Raises StateError where topics are missing. Any other end is with a code that is not 0.
     """
     log_to_stderr(settings)
-    require_topics(settings, [*TOPICS, DEAD_LETTER])
+    require_topics_of(settings, STAGE)
     metrics = Metrics()
     metrics.tell_build(settings.rules.rules_id)
     server = MetricsServer(metrics, settings.metrics_port)

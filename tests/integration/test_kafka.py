@@ -12,6 +12,7 @@ from schemas.topics import topics
 from streams import kafka as broker
 from streams.kafka import DeliveryError, Outbox
 from streams.settings import Settings
+from streams.topic_setup import require_topics, topic_problems
 from streams.topics import read_to_file
 
 TOPIC = "ops.parity.v1"
@@ -27,17 +28,19 @@ def settings(kafka):
 
 def test_topics_are_created_once_and_as_declared(settings):
     assert broker.create_topics(settings) == []
-    assert broker.topic_problems(settings) == []
+    assert topic_problems(settings) == []
     declared = topics(settings.rules)
     assert broker.partition_counts(settings, declared) == {name: each.partitions for name, each in declared.items()}
 
 
 def test_what_differs_is_told_with_what_to_do(settings):
     other = Settings(bootstrap_servers=settings.bootstrap_servers, raw_exchange_partitions=2)
-    (problem,) = broker.topic_problems(other)
-    assert problem.startswith("raw.exchange.v1: has 4 partitions, the settings say 2; set FORESHOCK_")
+    (problem,) = topic_problems(other)
+    assert str(problem).startswith(
+        "raw.exchange.v1: has 4 partitions, FORESHOCK_RAW_EXCHANGE_PARTITIONS says 2; it is empty"
+    )
     with pytest.raises(StateError, match=r"raw\.exchange\.v1: has 4 partitions"):
-        broker.require_topics(other, ["raw.exchange.v1"])
+        require_topics(other, ["raw.exchange.v1"])
 
 
 def test_keys_go_to_the_partition_that_kafka_and_faust_would_choose(settings):

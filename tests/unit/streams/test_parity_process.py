@@ -114,7 +114,7 @@ def watched(monkeypatch):
     """What happens to the watchdog of `run_parity`, and what ends the process; `run` says how it goes."""
     seen = []
     quiet = SimpleNamespace(flush_acknowledged=lambda: None, close=lambda: None)
-    for name in ("Outbox", "MetricsServer", "require_topics", "log_to_stderr"):
+    for name in ("Outbox", "MetricsServer", "require_topics_of", "log_to_stderr"):
         monkeypatch.setattr(module, name, lambda *_: quiet)
     monkeypatch.setattr(module.os, "nice", lambda _: None)
     monkeypatch.setattr(module.signal, "signal", lambda *_: None)
