@@ -20,7 +20,7 @@ from streams.infer.attention import Summaries
 from streams.infer.batch import Answers, Batch, Job, batch_of, experts_of
 from streams.infer.calibrations import Calibrations
 from streams.infer.combine import Levels
-from streams.infer.making import made_of, quality_of, receipt_of
+from streams.infer.making import made_of, quality_of
 from streams.infer.models import Models
 from streams.infer.records import Made, Origin, attention_record, forecast_record, forecast_records
 from streams.infer.widths import WidthHistory, relative_widths
@@ -176,7 +176,7 @@ class Forecaster:
         instrument = job.instruments[index]
         row = int(batch.rows[place])
         ranks = self._ranks(instrument, made.widths[place])
-        receipt = receipt_of(job, index, batch, row)
+        receipt = job.tensors.digest(index), (batch.padded, row) if row >= 0 else (0, 0)
         quality = quality_of(self.models, job, index)
         forecast = forecast_record(self.models, job.origin, instrument, quality, made, place, ranks, receipt)
         self._note(forecast)

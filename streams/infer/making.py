@@ -70,11 +70,6 @@ def quality_of(models: Models, job: Job, index: int) -> list[str]:
     return names if filled else ["warming", *names]
 
 
-def receipt_of(job: Job, index: int, batch: Batch, row: int) -> tuple[str, tuple[int, int]]:
-    """Return the hash of an instrument's tensors, and the batch's size with its place, (0, 0) where it is not asked."""
-    return job.tensors.digest(index), (batch.padded, row) if row >= 0 else (0, 0)
-
-
 def _status(row: int, good: bool) -> Status:
     if row < 0:
         return "unavailable"

@@ -81,14 +81,18 @@ def _cases(
 
 
 def _settled(cases: list[Case], library: Library) -> Iterator[Verdict]:
+    """Yield verdicts; one that is not identical among others is given alone, at its recorded place in the batch."""
     for request in requests_of(cases):
-        try:
-            again = made_again(request, library)
-        except ForeshockError as error:
-            yield from (_unreadable(case.forecast, error) for case in request)
-            continue
-        for case, made in zip(request, again, strict=True):
-            yield compared(case.forecast, made)
+        for case, verdict in zip(request, _verdicts(request, library), strict=True):
+            yield verdict if verdict.kind == "identical" or not request[1:] else _verdicts([case], library)[0]
+
+
+def _verdicts(request: list[Case], library: Library) -> list[Verdict]:
+    try:
+        again = made_again(request, library)
+    except ForeshockError as error:
+        return [_unreadable(case.forecast, error) for case in request]
+    return [compared(case.forecast, made) for case, made in zip(request, again, strict=True)]
 
 
 def _unreadable(forecast: Forecast, error: ForeshockError) -> Verdict:

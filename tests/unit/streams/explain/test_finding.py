@@ -14,8 +14,8 @@ from schemas.topics import FEATURE_ROW, FORECAST
 from streams.explain import finding
 from streams.infer.window import Window
 from streams.receipts import find_forecast, parse_id, rows_behind
-from streams.stage import Message
 from tests.unit.streams.infer.infer_cases import FEATURES, INTERVALS, SHAPE, T0, row_message
+from tests.unit.streams.played_log import PlayedLog
 from triton_models.bundle import read
 from triton_models.export import REPOSITORY, versions
 
@@ -41,34 +41,8 @@ def forecast(second, *, instrument=BTC, status="model", rows=(0, 0), digest="", 
     )
 
 
-class Topics:
-    """Topics of four partitions whose only records are in partition 2, BTC's; counts what is read."""
-
-    def __init__(self, **records):
-        self.records, self.low, self.been_read = records, {}, 0
-
-    def read(self, topic, partition, start, stop=None):
-        assert partition == 2
-        low, high = self.bounds(topic, partition)
-        for offset in range(max(start, low), high if stop is None else min(stop, high)):
-            self.been_read += 1
-            yield Message(topic, 2, offset, None, {}, self.records[topic][offset], 0)
-
-    def bounds(self, topic, _partition):
-        return self.low.get(topic, 0), len(self.records[topic])
-
-    def partitions(self, topic):
-        return 4 if topic in self.records else 0
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-
 def topics(forecasts, rows=()):
-    return Topics(**{FORECAST: [encode_json(each) for each in forecasts], FEATURE_ROW: list(rows)})
+    return PlayedLog(2, **{FORECAST: [encode_json(each) for each in forecasts], FEATURE_ROW: list(rows)})
 
 
 def test_a_forecast_is_found_without_reading_all():
@@ -95,7 +69,7 @@ def test_what_is_not_there_is_told_in_a_line():
     with pytest.raises(SettingsError, match="expected instrument_id@origin_time_ns"):
         parse_id(f"{BTC}@{'1' * 5000}")
     with pytest.raises(StateError, match="there is no such topic; `foreshock run` creates it"):
-        find_forecast(Topics(), BTC, T0)
+        find_forecast(PlayedLog(2), BTC, T0)
 
 
 def test_rows_of_the_receipt_make_the_tensors_that_infer_saw():
