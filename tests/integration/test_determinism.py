@@ -5,10 +5,12 @@ import time
 from dataclasses import replace
 
 import pytest
+from typer.testing import CliRunner
 
 from deploy.stack import private_stack
 from streams.backfill import backfill_topics
 from streams.chaos.live import fill, first_rows, forecasts, pipeline, reset, rows_hash, scheduled
+from streams.cli import app
 from streams.sources.captures import find_captures
 from streams.sources.market import market
 from tests.integration.live import TICK_MODELS, settings_for
@@ -68,7 +70,7 @@ def played(tmp_path_factory):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_killed_stages_lose_and_change_nothing(played, tmp_path, seed):
-    """kill -9 of featurize, then infer, then ingest, at random moments."""
+    """kill -9 of featurize, then infer, then ingest, at random moments. Forecasts are then computed again, rows too."""
     settings, expected = played
     settings = replace(settings, state_dir=tmp_path)
     reset(settings)
@@ -84,3 +86,6 @@ def test_killed_stages_lose_and_change_nothing(played, tmp_path, seed):
     assert rows_hash(rows) == expected
     found = forecasts(settings)
     assert {(f["instrument_id"], f["origin_time_ns"]) for f in found.values()} == scheduled(rows)
+    again = ["rebuild", "--random", "100", "--seed", str(seed), *(["--deep"] if seed == 0 else [])]
+    result = CliRunner().invoke(app, again, env=settings.environment())
+    assert result.exit_code == 0, result.output

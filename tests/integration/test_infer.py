@@ -1,11 +1,13 @@
 """Infer and score as real processes on real Kafka and Triton: rows in, forecasts and scores out, whatever dies."""
 
+import json
 import time
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from deploy.stack import private_stack
 from schemas.calibration import Calibration
@@ -15,6 +17,7 @@ from schemas.rows import AGED, RowHeader, Rows, encode_rows, row_headers
 from schemas.rules import SECOND_NS
 from schemas.topics import ATTENTION, CALIBRATION, DEAD_LETTER, FEATURE_ROW, FORECAST, FORECAST_LATEST, FORECAST_SCORE
 from streams.chaos.live import pipeline
+from streams.cli import app
 from streams.explain.finding import find
 from streams.infer.explanations import is_sampled
 from streams.infer.models import read_models
@@ -232,6 +235,18 @@ def test_a_dead_triton_gives_fallbacks_and_a_living_one_models_again(run, server
         second += 1
         time.sleep(0.3)
     rowing.wait_for_all(30)
+
+
+def test_random_forecasts_of_both_kinds_are_identical_when_computed_again(run):
+    rowing, _ = run
+    arguments = ["rebuild", "--random", "200", "--seed", "1", "--json"]
+    result = CliRunner().invoke(app, arguments, env=rowing.settings.environment())
+    verdicts = {told["id"]: told for told in map(json.loads, result.stdout.splitlines())}
+    assert {told["verdict"] for told in verdicts.values()} == {"identical"}, result.output
+    assert result.exit_code == 0
+    status = {forecast.id: forecast.status for forecast in rowing.forecasts()}
+    assert Counter(status[found] for found in verdicts).keys() == {"model", "fallback"}
+    assert len(verdicts) == 200
 
 
 def test_bytes_that_are_no_row_are_dead_letters_and_stop_nothing(run):

@@ -223,3 +223,12 @@ def test_a_rollback_brings_the_version_before_back(run):
     assert {(one.status, one.model.version) for one in after} == {("model", "1+1")}
     assert [one.kind for one in run.decisions()] == ["shadow", "refuse", "promote", "shadow", "refuse", "rollback"]
     assert all(set(one.hashes) == {"lstm-ticks", "performer-ticks"} for one in run.decisions())
+
+
+def test_forecasts_of_every_version_are_identical_when_computed_again(run):
+    found = run.forecasts()
+    assert {one.model.version for one in found} == {"1+1", "2+2"}
+    assert {"lstm@1", "lstm@2"} <= {expert for one in found for expert in one.experts}
+    result = CliRunner().invoke(app, ["rebuild", "--random", "10000"], env=run.settings.environment())
+    assert result.exit_code == 0, result.output
+    assert f"{len(found):,} forecasts: {len(found):,} identical" in result.output
