@@ -13,6 +13,7 @@ from streams.commands import (
     chaos,
     dead_letter,
     demo,
+    doctor,
     evaluate,
     explain,
     features,
@@ -52,6 +53,7 @@ app.command()(explain.explain)
 app.command()(rebuild.rebuild)
 app.command()(search.search)
 app.command()(settings.settings)
+app.command()(doctor.doctor)
 app.add_typer(topics.app, name="topics")
 app.add_typer(features.app, name="features")
 app.add_typer(models.app, name="model")

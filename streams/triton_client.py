@@ -91,7 +91,7 @@ class TritonClient:
 
     async def start(self, wait_seconds: float = 0.0) -> bool:
         """Connect; wait up to `wait_seconds` for a Triton that is there to answer. Return if it did."""
-        self._client = InferenceServerClient(self._url, channel_args=_CHANNEL)
+        self.connect()
         give_up = time.monotonic() + wait_seconds
         answered = await self.check()
         while not answered and await self._is_up() and time.monotonic() < give_up:
@@ -99,6 +99,10 @@ class TritonClient:
             answered = await self.check()
         self._watch = asyncio.create_task(self._watch_forever(), name="triton-canary")
         return answered
+
+    def connect(self) -> None:
+        """Connect alone: who only asks heals nothing and sends no canaries of its own accord."""
+        self._client = InferenceServerClient(self._url, channel_args=_CHANNEL)
 
     async def stop(self) -> None:
         """Stop the canaries and close the connection."""
