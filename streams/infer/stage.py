@@ -42,6 +42,8 @@ class _Partition:
         self.forecaster = forecaster
         self.more = asyncio.Event()
         self.held = False
+        self.publishing = False
+        """Forecasts are on their way to the log, and not yet to the topic of the latest."""
         self.calibration_offset = 0
         self.task: asyncio.Task[None]
 
@@ -170,7 +172,8 @@ class InferStage:
     def checkpoint(self, partition: int) -> Checkpoint | None:
         """Return the widths and the place in our own output; rows are rewound from there."""
         state = self._partitions.get(partition)
-        if state is None:
+        if state is None or state.publishing:
+            # A restart tells the latest of the forecasts behind the checkpoint: none may be before it untold.
             return None
         resume = {FEATURE_ROW: state.forecaster.done, CALIBRATION: state.calibration_offset}
         return Checkpoint(resume, state.forecaster.state())
@@ -193,14 +196,27 @@ class InferStage:
             answers, reason = await self._ask(choice, batch)
             attention = state.forecaster.explain(batch, answers)
             await self._explain(partition, attention)
-            for record in state.forecaster.settle(batch, answers, reason):
-                self._outlet.emit(partition, record)
+            await self._publish(partition, state, state.forecaster.settle(batch, answers, reason))
             self._explanations.begin(partition, choice, batch, attention)
             self._count(partition, state, batch)
-            await self._outlet.acknowledged(partition)
             if state.held and state.forecaster.pending < LOW_ROWS:
                 state.held = False
                 self._outlet.release(FEATURE_ROW, partition)
+
+    async def _publish(self, partition: int, state: _Partition, records: list[Record]) -> None:
+        """Write forecasts, and those of the latest once they are on the log: theirs is another partition.
+
+        A crash may leave any of both: the latest one would go back where the log never had what it says.
+        """
+        state.publishing = True
+        for record in records:
+            if record.topic != FORECAST_LATEST:
+                self._outlet.emit(partition, record)
+        await self._outlet.acknowledged(partition)
+        for record in records:
+            if record.topic == FORECAST_LATEST:
+                self._outlet.emit(partition, record)
+        state.publishing = False
 
     def _next(self, forecaster: Forecaster) -> tuple[Choice, Batch] | None:
         """Return the next request and who is asked; None where no forecast is waiting."""
