@@ -10,8 +10,10 @@ _PROJECT = Path(__file__).parent.parent / "pyproject.toml"
 
 @cache
 def app_version() -> str:
-    """Return the installed version; where the code runs from a checkout, that of its pyproject.toml and `+checkout`."""
+    """Return the installed version; from a checkout that of its pyproject.toml and `+checkout`; else `unknown`."""
     try:
         return version("foreshock")
     except PackageNotFoundError:
+        if not _PROJECT.exists():
+            return "unknown"
         return f"{loads(_PROJECT.read_text())['project']['version']}+checkout"
