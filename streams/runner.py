@@ -97,6 +97,7 @@ class StageRunner:
         self._positions: dict[Place, int] = {}
         self._rereads: dict[tuple[Place, int, int], int] = {}
         self._held: set[Place] = set()
+        self._revocations = 0
 
     # What a stage may do.
 
@@ -137,7 +138,10 @@ class StageRunner:
 
     async def acquire(self, partitions: Iterable[int]) -> None:
         """Restore newly assigned partitions and decide where each of their topics is read from."""
+        revocations = self._revocations
         for partition in sorted(set(partitions) - self._leases.keys()):
+            if self._revocations != revocations:
+                return  # While the one before was restored, a rebalance took all of them.
             lease = self._leases[partition] = _Lease(partition)
             async with lease.lock:
                 await self._restore(lease)
@@ -182,6 +186,7 @@ class StageRunner:
 
     async def revoke_all(self, *, commit: bool = False) -> None:
         """Give all partitions up: save what can be saved in bounded time, then fence."""
+        self._revocations += 1
         leases = list(self._leases.values())
         try:
             async with asyncio.timeout(HANDOVER_SECONDS):

@@ -6,7 +6,7 @@ alone, and these from the draws of a seed.
 
 import asyncio
 import heapq
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import ContextVar, copy_context
 from typing import Any, NamedTuple
 
@@ -50,6 +50,8 @@ class Process:
         """Its producers, as the log knows them."""
         self.consumer: Any = None
         """Its consumer in a group, where it has one."""
+        self.positions: Callable[[], Mapping[tuple[str, int], int]] = dict
+        """Up to where it has read its inputs."""
         self.died: Callable[[str], None] = lambda _: None
         """Called once, with the reason."""
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from streams.chaos.reading import read_logs, truth_of
+from streams.chaos.reading import read_logs
 from streams.chaos.verifier import Finding, verify
-from streams.simulation.clock import Stalled
+from streams.simulation.clock import START_SECONDS, Stalled
 from streams.simulation.faults import Fault, faults_of
 from streams.simulation.stand_ins import standing_in
-from streams.simulation.world import SETTINGS, World, catalogue
+from streams.simulation.world import SETTINGS, World
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,6 +18,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     digest: int
     findings: list[Finding]
+    faults: list[str]
+    """Kinds of the faults that it had."""
     trace: list[tuple[float, str]]
     records: int
     virtual_seconds: float
@@ -46,9 +48,10 @@ def play(seed: int, faults: Sequence[Fault] | None = None) -> History:
         seed=seed,
         digest=world.broker.digest,
         findings=findings,
+        faults=[fault.kind for fault in world.faults],
         trace=world.trace,
         records=records,
-        virtual_seconds=round(loop.now - 1000, 1),
+        virtual_seconds=round(loop.now - START_SECONDS, 1),
     )
 
 
@@ -56,4 +59,4 @@ def _broken(world: World) -> list[Finding]:
     world.broker.show_all()
     logs = read_logs(SETTINGS)
     logs.samples = world.samples
-    return verify(logs, truth_of(SETTINGS, catalogue()))
+    return verify(logs, world.truth)

@@ -41,6 +41,7 @@ async def run_ingest(settings: Settings, metrics: Metrics, draw: Random) -> None
     beating.add_done_callback(end_on_error)
     ingest.join()
     process = here()
+    process.positions = ingest.positions
     while True:
         try:
             if process.stopping:
@@ -59,20 +60,21 @@ class _TableLog:
         self._broker = broker
         self._topic = topic
         self._known: dict[int, dict[bytes, bytes]] = {}
+        self._read: dict[int, int] = {}
         self._process = here()
         self._sender = broker.sender()
         self._process.senders.append(self._sender)
 
     def restore(self, partition: int) -> None:
-        """Read the changelog up to its end, unless that was done."""
-        if partition in self._known:
-            return
-        known = self._known[partition] = {}
-        for message in self._broker.held((self._topic, partition)):
+        """Read the changelog on, up to its end: from its beginning where nothing of it is known."""
+        known = self._known.setdefault(partition, {})
+        place = self._topic, partition
+        for message in self._broker.read(place, self._read.get(partition, 0), self._broker.end(place)):
             if message.value is None:
                 known.pop(message.key or b"", None)
             else:
                 known[message.key or b""] = message.value
+        self._read[partition] = self._broker.end(place)
 
     def records(self, partition: int) -> Mapping[bytes, bytes]:
         return dict(self._known.get(partition, {}))
@@ -95,7 +97,9 @@ class _TableLog:
             known[key] = value
 
     def forget(self, partition: int) -> None:
+        """Have the next assignment read it from its beginning."""
         self._known.pop(partition, None)
+        self._read.pop(partition, None)
 
 class StageHost:
     """One process of a stage: the `Source` of its runner, and its place in the group."""

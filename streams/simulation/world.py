@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 from featurestore.announced import announcement_of
 from featurestore.catalogue import Catalogue
 from schemas.forecasts import encode_json
-from schemas.topics import CALIBRATION, FEATURE_ROW, OPS_MODEL, RAW_TOPICS
+from schemas.topics import FEATURE_ROW, OPS_MODEL, RAW_TOPICS
 from streams.announcements import ANNOUNCED
-from streams.chaos.logs import Sample
+from streams.chaos.logs import Sample, Truth
+from streams.chaos.reading import truth_of
 from streams.featurize.stage import FeaturizeStage
 from streams.infer.stage import InferStage
 from streams.kafka import DeliveryError
@@ -102,6 +103,10 @@ class World:
         self.deaf: dict[Process, int] = {}
         """Processes whose next records are never acknowledged."""
         self._numbers = count(1)
+        self._rows: set[tuple[int, int]] = set()
+        """Partitions and times of the rows that are written."""
+        self.truth: Truth
+        """What the pure code makes of the raw log, once all of it has come."""
         self.broker.watchers.append(self._written)
 
     # What stand-ins ask.
@@ -165,6 +170,8 @@ class World:
         self.samples.append(Sample(commits, ends))
 
     def _written(self, message: Message, _: Process | None) -> None:
+        if message.topic == FEATURE_ROW:
+            self._rows.add((message.partition, int(message.headers["row_time_ns"])))
         for host in self.hosts.values():
             host.wake_topic(message.topic)
 
@@ -184,6 +191,7 @@ class World:
         for fault in self.faults:
             self.network.at(START_SECONDS + fault.at, lambda fault=fault: self._strike(fault))  # type: ignore[misc]
         await asyncio.sleep(max(FEED_SECONDS, LAST_SECONDS if self.faults else 0) + 0.3)
+        self.truth = truth_of(SETTINGS, catalogue())
         give_up = self.loop.now + REST_SECONDS
         while (missing := self._unfinished()) and self.loop.now < give_up:
             await asyncio.sleep(0.2)
@@ -223,6 +231,7 @@ class World:
         group: Group[int] = self.groups[process.stage]
         host = StageHost(process, self._stage(process.stage), SETTINGS, _metrics(), self.broker, group, draw)
         self.hosts[process] = host
+        process.positions = host.runner.positions
         return await host.run()
 
     def _stage(self, name: str) -> Stage:
@@ -257,22 +266,23 @@ class World:
 
     def _unfinished(self) -> str:
         """Say what is not done yet, "" where all is at rest."""
-        ends = {place: self.broker.end(place) for place in self.broker.written}
-        for name, group in self.groups.items():
-            wanted = [place for place in ends if place[0] in _committed_topics(name)]
-            for place in wanted:
-                if group.committed.get(place, 0) < ends[place]:
-                    return f"{name} committed {place[0]}[{place[1]}]@{group.committed.get(place)} of {ends[place]}"
+        if rows := self.truth.rows.keys() - self._rows:
+            return f"{len(rows)} rows are not written"
         read = {
             (process.stage, *place): offset
-            for process, host in self.hosts.items()
-            for place, offset in host.runner.positions().items()
+            for process in self.slots.values()
+            if process is not None and not process.frozen
+            for place, offset in process.positions().items()
         }
-        for stage, topics in _INPUTS.items():
-            for place in ((topic, partition) for topic in topics for partition in range(SETTINGS.partitions)):
-                at = read.get((stage, *place), -1)
-                if at < ends[place]:
-                    return f"{stage} has read {place[0]}[{place[1]}] up to {at} of {ends[place]}"
+        for stage, topic in _INPUTS:
+            for partition in range(self.broker.partitions[topic]):
+                at, end = read.get((stage, topic, partition), -1), self.broker.end((topic, partition))
+                if at < end:
+                    return f"{stage} has read {topic}[{partition}] up to {at} of {end}"
+        for partition in range(SETTINGS.partitions):
+            done, end = self.groups["infer"].committed.get((FEATURE_ROW, partition)), self.broker.end((FEATURE_ROW, partition))
+            if done != end:
+                return f"infer has finished rows of partition {partition} up to {done} of {end}"
         return ""
 
     def settle(self) -> None:
@@ -280,16 +290,11 @@ class World:
         self.problems += self.loop.problems
 
 
-_INPUTS = {
-    "featurize": FeaturizeStage.topics,
-    "infer": InferStage.topics,
-    "score": ScoreStage.topics,
-}
-
-
-def _committed_topics(stage: str) -> Sequence[str]:
-    """Return the inputs of which everything must be committed in the end; of others some is read again."""
-    return {"ingest": RAW_TOPICS, "infer": (FEATURE_ROW, CALIBRATION)}.get(stage, ())
+_INPUTS = [
+    *(("ingest", topic) for topic in RAW_TOPICS),
+    *((stage.name, topic) for stage in (FeaturizeStage, InferStage, ScoreStage) for topic in stage.topics),
+]
+"""What must have been read to its end."""
 
 
 __all__ = ["SETTINGS", "Place", "World", "catalogue"]

@@ -267,6 +267,26 @@ def test_a_handover_saves_first_and_takes_bounded_time():
     run(scenario)
 
 
+def test_a_rebalance_while_partitions_are_taken_over_takes_those_that_were_not_reached_too():
+    async def scenario(world):
+        assigned, gate = world.stage.assigned, asyncio.Event()
+
+        async def slowly(partition, checkpoint):
+            await gate.wait()
+            return await assigned(partition, checkpoint)
+
+        world.stage.assigned = slowly
+        taking = asyncio.create_task(world.runner.acquire([0, 1]))
+        await asyncio.sleep(0)
+        await world.runner.revoke_all()
+        gate.set()
+        await taking
+        assert world.runner.positions() == {}
+        assert world.runner._leases == {}
+
+    run(scenario)
+
+
 def test_a_held_partition_is_not_watched_and_is_let_go_with_its_lease():
     async def scenario(world):
         await world.runner.acquire([0])
