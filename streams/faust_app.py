@@ -144,6 +144,8 @@ class _App(faust.App):
     stage_settings: Settings
     runner: StageRunner
     waiting_since: float | None = None
+    restored: tuple[int, float] = (0, 0.0)
+    """How much of changelogs is read, and since when it is so much."""
 
     def _new_transport(self) -> Any:
         return _Transport(self.conf.broker_consumer, self)
@@ -152,9 +154,12 @@ class _App(faust.App):
         """Tables live in memory and in their changelogs: nothing is kept on disk."""
 
     def joining_age(self) -> float:
-        """Return the seconds since partitions were asked for, 0 once they are there."""
-        since = self.waiting_since
-        return 0.0 if since is None else time.monotonic() - since
+        """Return the seconds since partitions were asked for or state was restored, 0 once they are there."""
+        since, now = self.waiting_since, time.monotonic()
+        read = sum(offset or 0 for offset in cast("Any", self.tables).recovery.active_offsets.copy().values())
+        if read != self.restored[0]:
+            self.restored = (read, now)
+        return 0.0 if since is None else now - max(since, self.restored[1])
 
     def _crash(self, reason: BaseException) -> None:
         if not self.should_stop:

@@ -83,7 +83,7 @@ class Settings:
         120.0, "s", "An output that Kafka has not acknowledged by then ends the process", "1..3600"
     )
     stall_seconds: float = _setting(
-        60.0, "s", "A worker whose offsets stand so long while the log grows exits", "5..86400"
+        45.0, "s", "A worker whose offsets stand so long while the log grows exits, within 10 s more", "5..86400"
     )
     standby_replicas: int = _setting(0, "count", "Standby copies of the checkpoint table", "0..8")
     inference_deadline_seconds: float = _setting(

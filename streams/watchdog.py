@@ -55,7 +55,7 @@ class Watchdog:
 
     `positions`: next offset per topic and partition that should move; `ends`: the topics' next
     offsets, None where the broker does not answer. `loop_age`: seconds since the event loop ran.
-    `joining_age`: seconds since the process asked for partitions and got no answer.
+    `joining_age`: seconds since the process asked for partitions, without an answer or restoring any state.
     """
 
     def __init__(
@@ -133,4 +133,4 @@ class Watchdog:
     def outside(self, joining_age: float, now: float) -> str | None:
         """Return that the process waits for partitions for too long, the broker's own silence not counted."""
         age = min(joining_age, now - self._silent_at)
-        return f"waiting for partitions for {age:.0f} s" if age > 2 * self._stall else None
+        return f"waiting for partitions for {age:.0f} s" if age > self._stall else None
