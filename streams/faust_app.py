@@ -26,6 +26,7 @@ from faust.types import TP
 from schemas.errors import StateError
 from schemas.metrics import LOOP_LAG
 from streams.checkpoints import CheckpointStore
+from streams.connection import faust_credentials
 from streams.kafka import Outbox, consumer
 from streams.logs import log_to_stderr
 from streams.metrics_server import Metrics, MetricsServer
@@ -280,6 +281,7 @@ def _options(settings: Settings, stage: Stage) -> dict[str, Any]:
     member = f"{stage.name}-{settings.worker}" if settings.worker >= 0 else f"{stage.name}-{uuid.uuid4().hex[:8]}"
     return {
         "broker": ";".join(f"kafka://{server}" for server in settings.bootstrap_servers.split(",")),
+        "broker_credentials": faust_credentials(settings),
         "consumer_group_instance_id": member if settings.worker >= 0 else None,
         # Names the member in the assignment; a static member that comes back must find the same.
         "canonical_url": f"http://{member}:1",

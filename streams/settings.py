@@ -11,6 +11,7 @@ import msgspec
 
 from schemas.errors import SettingsError
 from schemas.rules import PROFILES, Rules
+from streams.secret import Secret
 
 PREFIX = "FORESHOCK_"
 _REPOSITORY = Path(__file__).parent.parent / "triton_models" / "repository"
@@ -36,6 +37,24 @@ class Settings:
     metrics_port: int = _setting(
         9464, "port", "First port of the processes' Prometheus metrics; 0 serves none", "0..65000"
     )
+    # How it is connected to.
+    kafka_security: str = _setting(
+        "PLAINTEXT", "", "How Kafka is connected to", "PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL"
+    )
+    kafka_mechanism: str = _setting(
+        "SCRAM-SHA-512", "", "How a user proves who he is, with SASL", "SCRAM-SHA-512|SCRAM-SHA-256|PLAIN"
+    )
+    kafka_user: str = _setting("", "", "User, with SASL")
+    kafka_password: Secret = _setting(Secret(), "", "Password, with SASL; never shown")  # noqa: RUF009
+    kafka_password_file: str = _setting("", "path", "File that holds the password, instead")
+    kafka_ca: str = _setting("", "path", "PEM file of the authority that signed the brokers; empty: the system's")
+    kafka_certificate: str = _setting("", "path", "PEM file of this client's certificate, where brokers ask for one")
+    kafka_key: str = _setting("", "path", "PEM file of its private key")
+    triton_tls: str = _setting("off", "", "Whether Triton is connected to by TLS", "off|on")
+    triton_ca: str = _setting("", "path", "PEM file of the authority that signed Triton; empty: the system's")
+    triton_certificate: str = _setting("", "path", "PEM file of this client's certificate, where Triton asks for one")
+    triton_key: str = _setting("", "path", "PEM file of its private key")
+    # Folders.
     data: Path = _setting("../shared/data", "path", "Folder of the captures")  # noqa: RUF009
     state_dir: Path = _setting("~/.local/state/foreshock", "path", "Logs and scrape targets of `foreshock run`")  # noqa: RUF009
     cache: Path = _setting("~/.cache/foreshock", "path", "Downloads and environments that a second run uses again")  # noqa: RUF009
@@ -139,7 +158,11 @@ class Settings:
 
     def environment(self) -> dict[str, str]:
         """Return the variables that give a child process these settings."""
-        return {variable(item.name): str(getattr(self, item.name)) for item in fields(self)}
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {
+            variable(name): value.reveal() if isinstance(value, Secret) else str(value)
+            for name, value in values.items()
+        }
 
     @property
     def rules(self) -> Rules:

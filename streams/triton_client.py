@@ -29,6 +29,7 @@ from schemas.metrics import (
     INFERENCE_REQUESTS,
 )
 from streams.breaker import Breaker
+from streams.connection import triton_tls
 from streams.metrics_server import Metrics
 from streams.settings import Settings
 from streams.triton_answers import plain, problem_of
@@ -80,6 +81,7 @@ class TritonClient:
         self.models = tuple(models)
         self.breaker = Breaker(settings.breaker_failures, PATIENCE_SECONDS)
         self._url = settings.triton_url
+        self._tls = triton_tls(settings)
         self._interval = settings.breaker_open_seconds
         self._metrics = metrics
         self._inputs: dict[str, dict[str, InferInput]] = {}
@@ -102,7 +104,7 @@ class TritonClient:
 
     def connect(self) -> None:
         """Connect alone: who only asks heals nothing and sends no canaries of its own accord."""
-        self._client = InferenceServerClient(self._url, channel_args=_CHANNEL)
+        self._client = InferenceServerClient(self._url, channel_args=_CHANNEL, **self._tls)
 
     async def stop(self) -> None:
         """Stop the canaries and close the connection."""

@@ -7,9 +7,9 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
 from schemas.errors import SettingsError, StateError
+from streams.kafka import metadata
 from streams.settings import Settings
 
 BROKER_SECONDS = 3.0
@@ -73,9 +73,8 @@ def _listens(server: str) -> bool:
 def _answers(settings: Settings) -> bool:
     silent = logging.getLogger("foreshock.silent")
     silent.disabled = True
-    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers, "log.connection.close": False}, logger=silent)
     try:
-        admin.list_topics(timeout=BROKER_SECONDS)
+        metadata(settings, BROKER_SECONDS, silent)
     except KafkaException:
         return False
     return True

@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
+from schemas.access import ACCESS
 from schemas.errors import SettingsError, StateError
 from schemas.rules import DAY_NS
 from schemas.topics import Topic, topics
+from streams.allowed import allow
 from streams.commands.checks import require_broker, require_writable
 from streams.commands.screen import console
 from streams.kafka import create_topics
@@ -43,6 +45,14 @@ def apply(
     typer.echo(f"created {len(created)} topics" if created else "all topics exist")
     for name in created:
         typer.echo(f"  {name}")
+
+
+@app.command("allow")
+def allow_users() -> None:
+    """Set the broker's rules of who may read and write which topics; as an administrator of the broker."""
+    settings = Settings.from_environment()
+    require_broker(settings)
+    typer.echo(f"{allow(settings)} rules of {len(ACCESS)} users: {', '.join(ACCESS)}")
 
 
 @app.command()

@@ -28,7 +28,7 @@ from streams.ingest.fast import FastNormaliser, RawRun
 from streams.ingest.meters import Meters
 from streams.ingest.normaliser import HEARTBEAT, STAGE
 from streams.ingest.state import NormaliserState
-from streams.kafka import DEADLINE_SECONDS, DeliveryError, Outbox, consumer, read_topic
+from streams.kafka import DEADLINE_SECONDS, NOT_ALLOWED, DeliveryError, Outbox, consumer, read_topic
 from streams.logs import log_to_stderr
 from streams.metrics_server import Metrics, MetricsServer
 from streams.retrying import patiently
@@ -184,7 +184,7 @@ class Ingest:
         return normaliser.feed(offset, key, value, headers)
 
     def _failed(self, error: KafkaError) -> None:
-        if error.fatal():
+        if error.fatal() or error.code() in NOT_ALLOWED:
             raise StateError(f"ingest cannot read any more: {error.str()}")
         LOGGER.warning("reading: %s", error.str())
 

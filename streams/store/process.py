@@ -23,7 +23,7 @@ from schemas.errors import DecodeError
 from schemas.metrics import DEAD_LETTERS, OFFSET_LAG, STORE_COMMIT_DURATION, STORE_REPEATS, STORE_ROWS
 from streams.dead_letters import dead_letter
 from streams.ends import Place, ends_of, known_end
-from streams.kafka import DEADLINE_SECONDS, Outbox, consumer, to_message
+from streams.kafka import DEADLINE_SECONDS, NOT_ALLOWED, Outbox, consumer, to_message
 from streams.logs import log_to_stderr
 from streams.metrics_server import Metrics, MetricsServer
 from streams.settings import Settings
@@ -92,7 +92,7 @@ class StoreProcess:
     def _take(self, received: ConfluentMessage) -> None:
         error = received.error()
         if error is not None:
-            if error.fatal():
+            if error.fatal() or error.code() in NOT_ALLOWED:
                 raise StateError(f"the store cannot read any more: {error.str()}")
             LOGGER.warning("reading: %s", error.str())
             return
