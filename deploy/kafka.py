@@ -30,7 +30,7 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@$host:$controller
 listeners=PLAINTEXT://$host:$port,CONTROLLER://$host:$controller
-advertised.listeners=PLAINTEXT://$host:$port
+advertised.listeners=PLAINTEXT://$host:$advertised
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
@@ -169,6 +169,7 @@ class KafkaBroker:
             PROPERTIES.substitute(
                 host=LOOPBACK,
                 port=self._ports.kafka,
+                advertised=self._ports.kafka_advertised or self._ports.kafka,
                 controller=self._ports.kafka_controller,
                 logs=self._folder / "kafka",
             )

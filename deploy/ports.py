@@ -11,9 +11,10 @@ LOOPBACK = "127.0.0.1"  # not `localhost`: clients would try ::1 first
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """The ports of one stack."""
+    """The ports of one stack. `kafka_advertised`: where the broker sends clients, as through a proxy; 0: to itself."""
 
     kafka: int = 19092
+    kafka_advertised: int = 0
     kafka_controller: int = 19093
     triton_http: int = 18000
     triton_grpc: int = 18001
@@ -22,7 +23,7 @@ class Ports:
 
 def free_ports() -> Ports:
     """Return ports that nobody uses now, below the range that outgoing connections are given."""
-    names = [field.name for field in fields(Ports)]
+    names = [field.name for field in fields(Ports) if field.default]
     candidates = random.sample(range(20_000, 32_000), k=200)
     free = [port for port in candidates if is_free(port)]
     return Ports(**dict(zip(names, free, strict=False)))

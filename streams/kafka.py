@@ -331,6 +331,23 @@ def await_broker(settings: Settings) -> None:
             return
 
 
+def await_broker(settings: Settings) -> None:
+    """Wait until a broker answers, as long as for an acknowledgement; raises StateError.
+
+    A worker that starts in an outage waits like those that run: one that ended would be a crash loop.
+    """
+    give_up = time.monotonic() + settings.delivery_timeout_seconds
+    while True:
+        try:
+            existing_topics(settings)
+        except StateError as error:
+            if time.monotonic() > give_up:
+                raise
+            LOGGER.warning("waiting: %s", error)
+        else:
+            return
+
+
 def create_topics(settings: Settings) -> list[str]:
     """Create the declared topics that are missing, and return their names; raises StateError.
 

@@ -16,7 +16,7 @@ from schemas.access import ACCESS
 from schemas.errors import StateError
 from schemas.topics import RAW_TOPICS, Topic, topics
 from streams.allowed import require_allowed
-from streams.kafka import DEADLINE_SECONDS, admin, create, existing_topics, watermarks
+from streams.kafka import DEADLINE_SECONDS, admin, await_broker, create, existing_topics, watermarks
 from streams.settings import Settings, variable
 
 APPLY = "foreshock topics apply"
@@ -63,7 +63,8 @@ def require_topics(settings: Settings, names: Iterable[str]) -> None:
 
 
 def require_topics_of(settings: Settings, user: str) -> None:
-    """Raise StateError unless all that a stage reads and writes is there as declared, and it may do so."""
+    """Wait for the broker; raise StateError unless all that a stage reads and writes is there, and it may do so."""
+    await_broker(settings)
     require_allowed(settings, user)
     require_topics(settings, ACCESS[user].topics)
 

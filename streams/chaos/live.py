@@ -42,7 +42,8 @@ class Live:
     """Stages of one pipeline under a supervisor, looked after by a thread of its own.
 
     `said`: what the supervisor told of processes that ended. `starting_seconds`: how long the stages
-    may take until each partition has its reader; 0 does not wait for it.
+    may take until each partition has its reader; 0 does not wait for it. `commands`: by stage, what is
+    run instead of `foreshock STAGE`.
     """
 
     def __init__(
@@ -52,24 +53,52 @@ class Live:
         workers: Mapping[str, int] | None = None,
         environment: Mapping[str, str] | None = None,
         starting_seconds: float = 60.0,
+        commands: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         self.settings = settings
         self._stages = tuple(stages)
         self._starting_seconds = starting_seconds
         pieces = [
-            structs.replace(piece, environment=piece.environment | dict(environment or {}))
+            structs.replace(
+                piece,
+                environment=piece.environment | dict(environment or {}),
+                command=(commands or {}).get(piece.name.rpartition("-")[0], piece.command),
+            )
             for piece in stage_pieces(settings, self._stages, workers)
         ]
         self.ports = [int(piece.environment["FORESHOCK_METRICS_PORT"]) for piece in pieces]
         self.said: list[str] = []
         self.supervisor = Supervisor(settings, pieces, self.said.append)
         self._ending = threading.Event()
+        self._looking = threading.Lock()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def _look(self) -> None:
         with self.supervisor:
             while not self._ending.wait(_LOOK_SECONDS):
-                self.supervisor.look()
+                with self._looking:
+                    self.supervisor.look()
+
+    def stop(self, name: str) -> None:
+        """End a process with SIGTERM; it stays away until `start`."""
+        with self._looking:
+            self.supervisor.stop([name])
+
+    def start(self, name: str) -> None:
+        """Start a process that has ended, without the pause that a crash loop gets."""
+        with self._looking:
+            self.supervisor.start([name])
+
+    def kill_for_now(self, name: str) -> None:
+        """Kill a process and start it again at once: many kills on purpose are no crash loop."""
+        ended = len(self.exits(name))
+        self.supervisor.kill(name)
+        self.wait(lambda: len(self.exits(name)) > ended, PATIENCE_SECONDS, f"{name} to end")
+        self.start(name)
+
+    def exits(self, *names: str) -> list[int]:
+        """Return the codes with which these processes, or all, have ended so far; a signal is negative."""
+        return [code for name in names or self.supervisor.names for code in self.supervisor.exits(name)]
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -126,7 +155,8 @@ class Live:
         if not all(reads_all(samples, [topic], count) for topic, count in raw.items()):
             return False
         interval = self.settings.rules.row_interval_ns / SECOND_NS
-        return "featurize" not in self._stages or rows_are_written(samples, self.settings.partitions, interval)
+        knows_borders = {"ingest", "featurize"} <= set(self._stages)
+        return not knows_borders or rows_are_written(samples, self.settings.partitions, interval)
 
     def frames(self) -> Mapping[str, int]:
         """Return the raw frames by what became of them, over all processes."""
@@ -143,9 +173,10 @@ def pipeline(
     workers: Mapping[str, int] | None = None,
     environment: Mapping[str, str] | None = None,
     starting_seconds: float = 60.0,
+    commands: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Iterator[Live]:
     """Run stages until the block ends; `environment`: what theirs has more than ours."""
-    with Live(settings, stages, workers, environment, starting_seconds) as live:
+    with Live(settings, stages, workers, environment, starting_seconds, commands) as live:
         yield live
 
 

@@ -1,7 +1,7 @@
 """Reads what a run left on its topics, and recomputes from its raw log what should be there."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from featurestore.backfill import backfill
 from featurestore.catalogue import Catalogue
 from schemas.batches import PROGRESS, decode_batch
-from schemas.forecasts import LateEvent, decode_json
+from schemas.forecasts import Announcement, LateEvent, decode_json
 from schemas.rows import decode_rows
+from schemas.rules import Rules
 from schemas.topics import (
     DEAD_LETTER,
     EVENT_TOPICS,
@@ -32,6 +33,8 @@ from streams.dead_letters.reading import letters
 from streams.ingest.normaliser import HEARTBEAT, Normaliser
 from streams.kafka import read_topic
 from streams.settings import Settings
+from streams.sources import RawMessage
+from streams.sources.replay import with_heartbeats
 
 CHECKPOINTS = {"featurize": FEATURIZE_CHECKPOINT, "infer": INFER_CHECKPOINT, "score": SCORE_CHECKPOINT}
 """Group of a stage to the topic of its checkpoints."""
@@ -91,19 +94,40 @@ def _covered(settings: Settings, group: str) -> Iterator[Covered]:
 
 def truth_of(settings: Settings, catalogue: Catalogue | None = None) -> Truth:
     """Return what the pure code makes of the raw topics as they are now."""
-    rules = settings.rules
-    number = Numbering()
+    places = [(topic, p) for topic in RAW_TOPICS for p in range(settings.rules.raw_partitions[topic])]
+    raw = {place: _raw(settings, *place) for place in places}
+    return _truth(raw, settings.rules, catalogue, announcements(settings))
+
+
+def truth_of_messages(messages: Iterable[RawMessage], settings: Settings, catalogue: Catalogue | None = None) -> Truth:
+    """Return what the pure code would make of a raw log of these messages and their heartbeats.
+
+    Announcements are those of the broker, as `truth_of` reads them.
+    """
+    raw: dict[tuple[str, int], list[RawRecord]] = {
+        (topic, p): [] for topic in RAW_TOPICS for p in range(settings.rules.raw_partitions[topic])
+    }
+    for topic, partition, message in with_heartbeats(messages, settings.rules):
+        log = raw[topic, partition]
+        log.append((topic, partition, len(log), message.key, message.value, message.headers()))
+    return _truth(raw, settings.rules, catalogue, announcements(settings))
+
+
+def _truth(
+    raw: Mapping[tuple[str, int], Iterable[RawRecord]],
+    rules: Rules,
+    catalogue: Catalogue | None,
+    announced: Sequence[Announcement],
+) -> Truth:
     made: dict[tuple[str, int], Normalised] = {}
     truth = Truth(inputs=0, events={}, rows={}, dead=set(), late=set())
-    for topic in RAW_TOPICS:
-        for partition in range(rules.raw_partitions[topic]):
-            normaliser = Normaliser(topic, partition, rules)
-            records = _raw(settings, topic, partition)
-            made[topic, partition] = Normalised(list(_normalised(normaliser, records, truth)), normaliser.tally, [])
-    canonical = number(made, rules.partitions)
+    for (topic, partition), records in raw.items():
+        normaliser = Normaliser(topic, partition, rules)
+        made[topic, partition] = Normalised(list(_normalised(normaliser, records, truth)), normaliser.tally, [])
+    canonical = Numbering()(made, rules.partitions)
     messages = [message for partition in sorted(canonical) for message in canonical[partition]]
     truth.events, _ = _events((m.topic, m.partition, m.offset, m.headers["record"].decode(), m.value) for m in messages)
-    for output in backfill(messages, rules, catalogue or Catalogue.discover(rules), announcements(settings)):
+    for output in backfill(messages, rules, catalogue or Catalogue.discover(rules), announced):
         header = decode_rows(output.value).header
         truth.rows[header.partition, header.row_time_ns] = output.value
     return truth
@@ -111,7 +135,7 @@ def truth_of(settings: Settings, catalogue: Catalogue | None = None) -> Truth:
 
 def _raw(settings: Settings, topic: str, partition: int) -> Iterator[RawRecord]:
     for message in read_topic(settings, topic, partitions=[partition]):
-        yield topic, partition, message.offset, message.key, message.value, message.headers
+        yield topic, partition, message.offset, message.key, message.value, message.header_pairs()
 
 
 def _normalised(

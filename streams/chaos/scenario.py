@@ -30,6 +30,7 @@ START_NS = 1_767_225_600_000_000_000
 """2026-01-01T00:00Z, when the built-in market of every trial opens."""
 QUICK_OUTAGE_SECONDS = 10.0
 ROWS_ONLY = ("ingest", "featurize")
+_AGES_SECONDS = 1e6
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,12 +107,13 @@ class Trial:
         workers: Mapping[str, int] | None = None,
         environment: Mapping[str, str] | None = None,
         starting_seconds: float = 60.0,
+        commands: Mapping[str, tuple[str, ...]] | None = None,
     ) -> Iterator[Live]:
-        """Run stages while the block runs, and sample what they commit."""
+        """Run stages while the block runs, and sample what they commit; `commands`: see `Live`."""
         self.say("starting the stages")
         with (
             Sampler(self.settings) as self.samples,
-            pipeline(self.settings, stages, workers, environment, starting_seconds) as live,
+            pipeline(self.settings, stages, workers, environment, starting_seconds, commands) as live,
         ):
             self.say("running")
             yield live
@@ -147,10 +149,18 @@ class Trial:
 class Playing:
     """A thread that replays messages at a speed until they end, or until it is told to stop.
 
-    Leaving its block stops it, with the heartbeats that end a run, and raises what went wrong in it.
+    The first `ahead_seconds` of them, and the heartbeats that end a run, go as fast as they can: models
+    have then seen enough at once, and nobody waits for silence. Leaving its block stops it and raises
+    what went wrong in it.
     """
 
-    def __init__(self, settings: Settings, messages: Iterable[RawMessage], speed: float = 1.0) -> None:
+    def __init__(
+        self, settings: Settings, messages: Iterable[RawMessage], speed: float = 1.0, ahead_seconds: float = 0.0
+    ) -> None:
+        self.ahead_ms = 0.0
+        """What a receive time of capture has to be moved by to be the time at which it is played, at speed 1."""
+        self._ahead = ahead_seconds
+        self._jump = 0.0
         self._ended = threading.Event()
         self._error: ForeshockError | None = None
         self._arguments = (settings, messages, speed)
@@ -159,19 +169,33 @@ class Playing:
     def _play(self) -> None:
         settings, messages, speed = self._arguments
         try:
-            replay(self._until_ended(messages), raw_producer(settings), settings.rules, speed=speed)
+            replay(self._until_ended(messages), raw_producer(settings), settings.rules, speed=speed, clock=self._clock)
         except ForeshockError as error:
             self._error = error
 
+    def _clock(self) -> float:
+        """Return seconds of a clock that the replay is late by, where it should not wait."""
+        return time.monotonic() + self._jump + (_AGES_SECONDS if self._ended.is_set() else 0.0)
+
     def _until_ended(self, messages: Iterable[RawMessage]) -> Iterator[RawMessage]:
-        for message in messages:
+        for number, message in enumerate(messages):
             if self._ended.is_set():
                 return
+            if number == 0:
+                self.ahead_ms = time.time_ns() / 1e6 - message.receive_time_ns / 1e6 - 1e3 * self._ahead
+            else:
+                self._jump = self._ahead
             yield message
+        self._ended.set()
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the last message is played; heartbeats follow it."""
+        return self._ended.is_set() or self.is_over
 
     @property
     def is_over(self) -> bool:
-        """Whether all is played."""
+        """Whether all is played, heartbeats included."""
         return not self._thread.is_alive()
 
     def stop(self) -> None:

@@ -34,8 +34,14 @@ def damage(
         yield damaged
 
 
-def duplicate(messages: Iterable[RawMessage], ratio: float, seed: int, distance: int = 100) -> Iterator[RawMessage]:
-    """Yield `messages`, about a `ratio` of them again, at most `distance` messages later.
+def duplicate(
+    messages: Iterable[RawMessage],
+    ratio: float,
+    seed: int,
+    distance: int = 100,
+    of: Callable[[RawMessage], bool] = lambda _: True,
+) -> Iterator[RawMessage]:
+    """Yield `messages`, about a `ratio` of those that are `of` a kind again, at most `distance` messages later.
 
     The second copy keeps its receive time: the recorder's, not that of the repeat.
     """
@@ -43,7 +49,7 @@ def duplicate(messages: Iterable[RawMessage], ratio: float, seed: int, distance:
     due: list[tuple[int, int, RawMessage]] = []
     for place, message in enumerate(messages):
         yield message
-        if chance.random() < ratio:
+        if chance.random() < ratio and of(message):
             due.append((place + chance.randint(1, distance), place, message))
             due.sort(key=lambda again: again[:2])
         while due and due[0][0] <= place:
