@@ -20,6 +20,7 @@ _WHAT = {
     "featurize": "canonical events, and raw trades, to feature rows: events a second",
     "ingest": "raw trades to canonical events: events a second",
     "latency": "from the lateness bound to the row on its topic, live: ms",
+    "simulation": "1,000 simulated histories of all stages, as the tests play them: s",
     "memory": "an instrument's share of an engine, and the processes' growth under live traffic: MB",
 }
 _QUICK_SECONDS = 20
@@ -95,6 +96,21 @@ def memory(
     window_seconds = 300 if quick else int(hours * 3_600)
     with _told(json) as say:
         outcome = bench.run(Settings.from_environment(), traffic, say, window_seconds)
+    _show(outcome, json)
+
+
+@app.command()
+def simulation(
+    seeds: Annotated[int, typer.Option(help="Histories to play.", min=1)] = 1_000,
+    processes: Annotated[int, typer.Option(help="Processes that share them.", min=1)] = 2,
+    quick: Quick = False,
+    json: JsonFile = None,
+) -> None:
+    """Measure how long simulated histories take; needs no broker."""
+    from streams.bench import simulation as bench
+
+    with _told(json) as say:
+        outcome = bench.run(_QUICK_SECONDS if quick else seeds, processes, say)
     _show(outcome, json)
 
 

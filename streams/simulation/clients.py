@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, TopicPartition
@@ -58,7 +59,10 @@ class Read:
 
 
 class Producer:
-    """An idempotent producer: acknowledgements come when it is polled."""
+    """An idempotent producer: acknowledgements come when it is polled.
+
+    `at_once`: as soon as they are there, as to one that is polled all the time.
+    """
 
     around: Surroundings
 
@@ -66,6 +70,7 @@ class Producer:
         self.process = here()
         self._answers: deque[Callable[[], None]] = deque()
         self._under_way = 0
+        self.at_once = self.process.stage != "ingest"
         self._sender = self.around.broker.sender()
         self.process.senders.append(self._sender)
 
@@ -94,7 +99,12 @@ class Producer:
                 return
             answered = True
             error = None if written is not None else KafkaError(KafkaError._MSG_TIMED_OUT)  # noqa: SLF001 - its name
-            self._answers.append(lambda: on_delivery(error, Read(written or message, (topic, number))))
+            answer = partial(on_delivery, error, Read(written or message, (topic, number)))
+            if self.at_once and self.process.alive and not self.process.frozen:
+                self._under_way -= 1
+                answer()
+            else:
+                self._answers.append(answer)
 
         broker.send(self.process, self._sender, message, acknowledge)
         loop = self.around.loop

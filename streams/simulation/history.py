@@ -22,6 +22,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     """Kinds of the faults that it had."""
     trace: list[tuple[float, str]]
     records: int
+    topics: dict[str, int]
+    """Records of each topic."""
     virtual_seconds: float
 
     @property
@@ -43,14 +45,17 @@ def play(seed: int, faults: Sequence[Fault] | None = None) -> History:
             loop.close()
         world.settle()
         findings = [Finding("ends", text) for text in world.problems] + _broken(world)
-    records = sum(map(len, world.broker.written.values()))
+    topics: dict[str, int] = {}
+    for (topic, _), written in world.broker.written.items():
+        topics[topic] = topics.get(topic, 0) + len(written)
     return History(
         seed=seed,
         digest=world.broker.digest,
         findings=findings,
         faults=[fault.kind for fault in world.faults],
         trace=world.trace,
-        records=records,
+        records=sum(topics.values()),
+        topics=topics,
         virtual_seconds=round(loop.now - START_SECONDS, 1),
     )
 

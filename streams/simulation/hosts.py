@@ -23,6 +23,7 @@ from streams.stage import Message, Stage
 from streams.watchdog import Pulse
 
 _BEAT_SECONDS = 0.25
+_POLL_SECONDS = 0.05
 _MOST_AT_ONCE = 12
 """Records of a place that one read brings at most."""
 
@@ -127,7 +128,7 @@ class StageHost:
         self._more: dict[str, asyncio.Event] = {topic: asyncio.Event() for topic in stage.topics}
         self._rebalance = 0
         self._pulse = Pulse(settings.session_timeout_seconds)
-        outbox = Outbox(settings, f"foreshock-{process.name}")
+        self._outbox = outbox = Outbox(settings, f"foreshock-{process.name}")
         store = CheckpointStore(self._log, process.name)
         self.runner = StageRunner(stage, settings, metrics, outbox, self, store, self._pulse)
         self._kept_tasks: list[asyncio.Task[Any]] = []
@@ -137,7 +138,7 @@ class StageHost:
         await self.stage.started(self.runner)
         for name, work in (
             ("checkpoints", self.runner.checkpoint_forever()),
-            ("acknowledgements", self.runner.poll_forever()),
+            ("acknowledgements", self._poll_forever()),
             ("pulse", beat_forever(self._pulse)),
             *((f"agent {topic}", self._agent(topic)) for topic in self.stage.topics),
         ):
@@ -199,6 +200,12 @@ class StageHost:
         """Have the agent of one topic look."""
         if topic in self._more:
             self._more[topic].set()
+
+    async def _poll_forever(self) -> None:
+        """Hear of what was not delivered; acknowledgements come by themselves."""
+        while True:
+            self._outbox.poll()
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def _agent(self, topic: str) -> None:
         more = self._more[topic]

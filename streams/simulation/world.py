@@ -41,12 +41,12 @@ SETTINGS = Settings(
     raw_exchange_partitions=2,
     tile_interval_seconds=5,
     row_interval_seconds=10,
-    checkpoint_seconds=0.2,
+    checkpoint_seconds=0.3,
     session_timeout_seconds=1.0,
     delivery_timeout_seconds=4.0,
     inference_deadline_seconds=0.2,
     breaker_open_seconds=0.3,
-    batch_ms=30,
+    batch_ms=120,
     batch_events=20,
     explain_every=0,
     metrics_port=0,
@@ -58,8 +58,10 @@ FEATURES = (
     "realised_variance_1d",
     "market_volatility_5m",
     "market_posts_5m",
+    "quote_intensity_1m",
     *triton.PINNED,
 )
+_UNWINDING_TURNS = 20
 _NOWHERE = Path("/nonexistent")
 _HARMLESS = (DeliveryError, TimeoutError, ConnectionError)
 """What may end a process: what Kafka has not acknowledged. Anything else is a finding."""
@@ -200,7 +202,8 @@ class World:
         for process in list(filter(None, self.slots.values())):
             process.died = lambda _: None
             process.die("the history is over")
-        await asyncio.sleep(0)
+        for _ in range(_UNWINDING_TURNS):
+            await asyncio.sleep(0)
 
     def _feed(self) -> None:
         announcement = encode_json(announcement_of(catalogue()))

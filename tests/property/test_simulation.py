@@ -1,0 +1,88 @@
+"""The stages in simulated histories: what a seed decides, what the invariants find, and 100 planted ways to break them."""
+
+import logging
+import random
+from collections.abc import Iterator
+
+import pytest
+from planted import PLANTED
+
+from streams.simulation import campaign
+from streams.simulation.faults import WEIGHTS, Fault, faults_of
+from streams.simulation.history import play
+from streams.simulation.shrink import shortest
+
+SEEDS = 1_000
+"""Histories of every run of the tests."""
+
+WITHIN = {
+    "commits_before_acknowledgement": (1, 3),
+    "takes_repeats_for_new": (1, 12),
+    "writes_the_manifest_first": (13, 6),
+    "lets_zombies_write": (10, 6),
+    "resumes_from_the_end": (1, 4),
+    "tells_old_forecasts_as_latest": (1, 3),
+    "leaves_a_gap_when_inference_fails": (1, 5),
+    "forgets_its_clocks": (1, 8),
+}
+"""Planted bug to the first seed that is tried, and how many are enough to find it."""
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """What stages say of faults that are meant is no news."""
+    logging.disable(logging.ERROR)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.timeout(900)
+def test_every_invariant_holds_in_all_histories():
+    found = campaign.run(range(SEEDS), processes=2)
+    assert [(each.seed, each.findings) for each in found.failed] == []
+    assert found.seeds == SEEDS
+    assert set(found.faults) == set(WEIGHTS)
+
+
+def test_a_seed_is_the_same_history_every_time_and_leaves_other_draws_alone():
+    before = random.getstate()
+    first, again = play(3), play(3)
+    assert (first.digest, first.trace, first.records) == (again.digest, again.trace, again.records)
+    assert random.getstate() == before
+    assert play(4).digest != first.digest
+
+
+def test_a_history_without_faults_has_rows_forecasts_and_scores_and_ends():
+    history = play(7, [])
+    assert history.findings == []
+    assert {"feature.row.v1", "forecast.volatility.v1", "forecast.score.v1", "forecast.calibration.v1"} <= {
+        topic for topic, count in history.topics.items() if count
+    }
+    assert {"late-event.v1", "dead-letter.v1", "forecast.attention.v1"} <= history.topics.keys()
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_bug_is_found(name: str):
+    first, most = WITHIN[name]
+    for seed in range(first, first + most):
+        with pytest.MonkeyPatch.context() as patch:
+            PLANTED[name](patch)
+            if not play(seed).holds:
+                return
+    pytest.fail(f"{name}: no history of {most} from seed {first} on has found it")
+
+
+def test_a_failing_history_is_cut_down_to_the_faults_that_it_needs(monkeypatch):
+    PLANTED["leaves_a_gap_when_inference_fails"](monkeypatch)
+    trouble = Fault(0.5, "triton", "infer", 2.0, "failing")
+    others = [Fault(0.3, "rebalance", "score", 1), Fault(1.0, "compact", "infer", 1)]
+    monkeypatch.setattr("streams.simulation.shrink.faults_of", lambda seed: [others[0], trouble, others[1]])
+    failed = play(1, [others[0], trouble, others[1]])
+    faults, history = shortest(failed)
+    assert faults == [trouble]
+    assert {finding.invariant for finding in history.findings} == {"I5"}
+
+
+def test_faults_are_drawn_of_a_seed_in_their_order():
+    assert faults_of(20) == []
+    assert faults_of(21) == sorted(faults_of(21)) == faults_of(21)
