@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from deploy.daemon import Daemon
 from deploy.environment import packages
 from deploy.java import java_program
 from deploy.ports import LOOPBACK, Ports, require_free
+from deploy.security import Security
 from schemas.errors import StackError
 
 ARTIFACTS = ("org.apache.kafka:kafka_2.13:4.3.1", "org.slf4j:slf4j-simple:1.7.36")  # without the second: no log
@@ -24,16 +26,18 @@ READY_SECONDS = 60.0
 STOP_SECONDS = 20.0
 # ApiVersions v0, correlation id 7, no client id: an answer with error 0 means that clients are served.
 API_VERSIONS = bytes.fromhex("0000000a0012000000000007ffff")
+_ANSWER_BYTES = 10
+"""So much of the answer tells: its length, the correlation id, the error."""
 
 PROPERTIES = Template("""\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@$host:$controller
-listeners=PLAINTEXT://$host:$port,CONTROLLER://$host:$controller
-advertised.listeners=PLAINTEXT://$host:$advertised
+listeners=CLIENTS://$host:$port,CONTROLLER://$host:$controller
+advertised.listeners=CLIENTS://$host:$advertised
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CLIENTS:$clients,CONTROLLER:$controllers
+inter.broker.listener.name=CLIENTS
 log.dirs=$logs
 # Topics are declared in schemas/topics.py; a misspelt one is an error, not a new topic.
 auto.create.topics.enable=false
@@ -129,9 +133,10 @@ class KafkaBroker:
 
     name = "kafka"
 
-    def __init__(self, folder: Path, ports: Ports) -> None:
+    def __init__(self, folder: Path, ports: Ports, security: Security | None = None) -> None:
         self._folder = folder
         self._ports = ports
+        self._security = security
         self.daemon = Daemon(self.name, folder)
 
     def start(self) -> None:
@@ -139,6 +144,8 @@ class KafkaBroker:
 
         Raises StackError if it cannot be fetched or started.
         """
+        if self._security is not None:
+            self._security.make()
         command = [str(java_program()), *JAVA_OPTIONS, "-cp", f"{kafka_jars()}/*"]
         properties = self._write_properties()
         configuration = fingerprint(command, properties.read_text())
@@ -157,22 +164,26 @@ class KafkaBroker:
         """Say whether the broker answers a client's first request."""
         try:
             with socket.create_connection((LOOPBACK, self._ports.kafka), timeout=1) as connection:
-                connection.sendall(API_VERSIONS)
-                answer = connection.recv(10, socket.MSG_WAITALL)
+                return _serves(connection, self._security)
         except OSError:
             return False
-        return answer[4:] == bytes.fromhex("000000070000")
 
     def _write_properties(self) -> Path:
         path = self._folder / "kafka.properties"
+        secured = self._security
+        # It holds the administrator's password where there is one.
+        path.touch(mode=0o600)
         path.write_text(
             PROPERTIES.substitute(
+                clients="PLAINTEXT" if secured is None else "SASL_SSL",
+                controllers="PLAINTEXT" if secured is None else "SSL",
                 host=LOOPBACK,
                 port=self._ports.kafka,
                 advertised=self._ports.kafka_advertised or self._ports.kafka,
                 controller=self._ports.kafka_controller,
                 logs=self._folder / "kafka",
             )
+            + ("" if secured is None else secured.properties())
         )
         return path
 
@@ -182,7 +193,20 @@ class KafkaBroker:
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         # An id with a leading dash would read as an option.
         cluster_id = "F" + cluster_id[1:]
-        _run(*command, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties))
+        users = [] if self._security is None else self._security.scram_arguments()
+        _run(*command, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties), *users)
+
+
+def _serves(connection: socket.socket, security: Security | None) -> bool:
+    """Say whether a client's first request is answered; with security that comes before any password."""
+    if security is not None:
+        context = ssl.create_default_context(cafile=str(security.ca))
+        connection = context.wrap_socket(connection, server_hostname=LOOPBACK)
+    connection.sendall(API_VERSIONS)
+    answer = b""
+    while len(answer) < _ANSWER_BYTES and (more := connection.recv(_ANSWER_BYTES - len(answer))):
+        answer += more
+    return answer[4:] == bytes.fromhex("000000070000")
 
 
 def _environment() -> dict[str, str]:

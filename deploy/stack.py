@@ -18,6 +18,7 @@ from deploy.daemon import Daemon, Identity
 from deploy.environment import SetupError
 from deploy.kafka import KafkaBroker
 from deploy.ports import LOOPBACK, Ports, free_ports
+from deploy.security import Security
 from deploy.triton import REPOSITORY, TritonServer, repository_models
 from schemas.errors import StackError
 
@@ -33,6 +34,7 @@ class Plan:
     repository: str = str(REPOSITORY)
     models: tuple[str, ...] | None = None  # None: all that the repository holds
     services: tuple[str, ...] = ()  # those that should run
+    secured: bool = False  # clients of Kafka need TLS, a user and rules
     heal: bool = False  # the supervisor restarts a service that ended
     owner: Identity | None = None  # the supervisor ends the stack when this process has ended
 
@@ -47,6 +49,7 @@ class Plan:
             repository=record["repository"],
             models=None if record["models"] is None else tuple(record["models"]),
             services=tuple(record["services"]),
+            secured=record.get("secured", False),
             heal=record["heal"],
             owner=Identity(**record["owner"]) if record["owner"] else None,
         )
@@ -80,6 +83,11 @@ class Stack:
         return f"{LOOPBACK}:{self.plan.ports.kafka}"
 
     @property
+    def security(self) -> Security:
+        """The certificates and passwords of a secured stack."""
+        return Security(self.folder / "security")
+
+    @property
     def triton_grpc(self) -> str:
         """Where Triton's gRPC clients connect."""
         return f"{LOOPBACK}:{self.plan.ports.triton_grpc}"
@@ -101,6 +109,7 @@ class Stack:
         ports: Ports | None = None,
         repository: Path | None = None,
         models: Sequence[str] | None = None,
+        secured: bool | None = None,
         supervise: bool = False,
         owner: Identity | None = None,
     ) -> None:
@@ -116,6 +125,8 @@ class Stack:
                 repository=str((repository or Path(known.repository)).absolute()),
                 models=known.models if models is None else tuple(models),
                 services=tuple(name for name in SERVICES if name in {*services, *known.services}),
+                # A broker's users are made with its log: one that is there stays as it is.
+                secured=known.secured if secured is None else secured,
                 heal=supervise or known.heal,
                 owner=owner or known.owner,
             )
@@ -137,7 +148,8 @@ class Stack:
                 self._server(name).stop()
             self._plan_file.unlink(missing_ok=True)
             if wipe:
-                shutil.rmtree(self.folder / "kafka", ignore_errors=True)
+                for name in ("kafka", "security"):
+                    shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def start(self, service: str) -> None:
         """Start one service as planned, and return when it is ready."""
@@ -191,7 +203,7 @@ class Stack:
     def _server(self, service: str) -> KafkaBroker | TritonServer:
         plan = self.plan
         if service == KafkaBroker.name:
-            return KafkaBroker(self.folder, plan.ports)
+            return KafkaBroker(self.folder, plan.ports, self.security if plan.secured else None)
         if service == TritonServer.name:
             repository = Path(plan.repository)
             models = repository_models(repository) if plan.models is None else plan.models
@@ -229,11 +241,13 @@ def private_stack(
     *,
     repository: Path = REPOSITORY,
     models: Sequence[str] | None = None,
+    secured: bool = False,
 ) -> Iterator[Stack]:
     """Run a stack on free ports in `folder`; it ends with the block, or with this process however that ends."""
     stack = Stack(folder)
     try:
-        stack.up(services, ports=free_ports(), repository=repository, models=models, owner=Identity.of(os.getpid()))
+        owner = Identity.of(os.getpid())
+        stack.up(services, ports=free_ports(), repository=repository, models=models, secured=secured, owner=owner)
         yield stack
     finally:
         stack.down(wipe=True)

@@ -18,11 +18,13 @@ from streams.settings import Settings
 from streams.stage import Headers, Message, Output
 
 LOGGER = logging.getLogger("foreshock.kafka")
+_SILENT = logging.getLogger("foreshock.kafka.silent")
+_SILENT.disabled = True
 DEADLINE_SECONDS = 20.0
 """How long to wait for an answer of the broker to a question about topics."""
 NOT_ALLOWED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
 """What a reader is told for ever where a rule is missing."""
-_ANSWER_SECONDS = 2.0
+_ANSWER_SECONDS = 1.0
 _NOT_LET_IN = (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED)  # noqa: SLF001
 _BATCH = 1_000
 _ELECTING = (
@@ -291,13 +293,13 @@ def existing_topics(settings: Settings) -> dict[str, int]:
     return {name: len(topic.partitions) for name, topic in found.items()}
 
 
-def metadata(settings: Settings, seconds: float, logger: logging.Logger = LOGGER) -> Any:
+def metadata(settings: Settings, seconds: float) -> Any:
     """Return what the cluster says of its topics; asks until `seconds` are over.
 
     Raises StateError at once where the broker does not let us in, KafkaException where nobody answers.
     """
     refused: list[KafkaError] = []
-    client = AdminClient(kafka_connection(settings) | {"error_cb": refused.append}, logger=logger)
+    client = AdminClient(kafka_connection(settings) | {"error_cb": refused.append}, logger=_SILENT)
     give_up = time.monotonic() + seconds
     while True:
         try:
@@ -312,23 +314,6 @@ def metadata(settings: Settings, seconds: float, logger: logging.Logger = LOGGER
                     ) from None
             if time.monotonic() > give_up:
                 raise
-
-
-def await_broker(settings: Settings) -> None:
-    """Wait until a broker answers, as long as for an acknowledgement; raises StateError.
-
-    A worker that starts in an outage waits like those that run: one that ended would be a crash loop.
-    """
-    give_up = time.monotonic() + settings.delivery_timeout_seconds
-    while True:
-        try:
-            existing_topics(settings)
-        except StateError as error:
-            if time.monotonic() > give_up:
-                raise
-            LOGGER.warning("waiting: %s", error)
-        else:
-            return
 
 
 def await_broker(settings: Settings) -> None:

@@ -1,6 +1,5 @@
 """What a command makes sure of before it begins: an error then costs seconds, not the whole work."""
 
-import logging
 import os
 import socket
 from pathlib import Path
@@ -71,10 +70,8 @@ def _listens(server: str) -> bool:
 
 
 def _answers(settings: Settings) -> bool:
-    silent = logging.getLogger("foreshock.silent")
-    silent.disabled = True
     try:
-        metadata(settings, BROKER_SECONDS, silent)
+        metadata(settings, BROKER_SECONDS)
     except KafkaException:
         return False
     return True

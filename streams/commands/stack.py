@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from deploy.ports import Ports
+from deploy.security import USERS
 from deploy.stack import SERVICES, Stack, default_folder
 from streams.settings import Settings
 
@@ -17,6 +18,12 @@ def up(
     name: Name = "default",
     kafka_only: Annotated[bool, typer.Option("--kafka-only", help="Start no Triton.")] = False,
     supervise: Annotated[bool, typer.Option("--supervise", help="Bring a server back that ends.")] = False,
+    secured: Annotated[
+        bool,
+        typer.Option(
+            "--secured", help="A new stack's Kafka asks for TLS, a user and rules; see deploy/docs/security.md."
+        ),
+    ] = False,
 ) -> None:
     """Start Kafka and Triton on loopback, or what is missing of them."""
     console = Console()
@@ -24,10 +31,18 @@ def up(
     stack = Stack(default_folder(name))
     services = ("kafka",) if kafka_only else SERVICES
     with console.status("starting the stack"):
-        stack.up(services, ports=ports_of(settings), repository=Path(settings.model_repository), supervise=supervise)
+        stack.up(
+            services,
+            ports=ports_of(settings),
+            repository=Path(settings.model_repository),
+            secured=secured or None,
+            supervise=supervise,
+        )
     console.print(f"Kafka  {stack.bootstrap_servers}")
     if not kafka_only:
         console.print(f"Triton {stack.triton_grpc} (gRPC), {stack.triton_metrics} (metrics)")
+    if stack.plan.secured:
+        console.print(f"users  . {stack.security.folder}/USER.env, USER one of {', '.join(USERS)}", soft_wrap=True)
     console.print(f"logs   {stack.folder}", soft_wrap=True)
 
 
