@@ -38,6 +38,10 @@ class DeliveryError(ForeshockError):
     """A record that Kafka did not acknowledge: the process must not go on as if it had."""
 
 
+class NotLetInError(StateError):
+    """The broker knows nobody of our name and password, or one of us does not trust the other's certificate."""
+
+
 class Outbox:
     """A producer that knows which of its records Kafka has acknowledged.
 
@@ -296,7 +300,7 @@ def existing_topics(settings: Settings) -> dict[str, int]:
 def metadata(settings: Settings, seconds: float) -> Any:
     """Return what the cluster says of its topics; asks until `seconds` are over.
 
-    Raises StateError at once where the broker does not let us in, KafkaException where nobody answers.
+    Raises NotLetInError at once where the broker does not let us in, KafkaException where nobody answers.
     """
     refused: list[KafkaError] = []
     client = AdminClient(kafka_connection(settings) | {"error_cb": refused.append}, logger=_SILENT)
@@ -308,7 +312,7 @@ def metadata(settings: Settings, seconds: float) -> Any:
             client.poll(0)
             for error in refused:
                 if error.code() in _NOT_LET_IN:
-                    raise StateError(
+                    raise NotLetInError(
                         f"{settings.bootstrap_servers}: the broker does not let {settings.kafka_user or 'us'} in: "
                         f"{error.str()}; check FORESHOCK_KAFKA_USER, its password and FORESHOCK_KAFKA_CA"
                     ) from None
@@ -325,6 +329,8 @@ def await_broker(settings: Settings) -> None:
     while True:
         try:
             existing_topics(settings)
+        except NotLetInError:
+            raise
         except StateError as error:
             if time.monotonic() > give_up:
                 raise
