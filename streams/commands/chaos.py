@@ -13,11 +13,13 @@ from schemas.errors import SettingsError
 from streams.commands.checks import require_writable
 from streams.commands.screen import console
 from streams.settings import Settings
+from streams.simulation.command import simulate
 
 if TYPE_CHECKING:
     from streams.chaos.scenario import Outcome, Scenario
 
 app = typer.Typer(help="Faults on purpose, on a private Kafka and Triton, and one verifier.", no_args_is_help=True)
+app.command()(simulate)
 
 
 @app.command(name="list")

@@ -34,27 +34,35 @@ class Read:
         self._error = error
 
     def error(self) -> KafkaError | None:
+        """Return what went wrong, None for a record."""
         return self._error
 
     def topic(self) -> str:
+        """Return the topic."""
         return self._place[0]
 
     def partition(self) -> int:
+        """Return the partition."""
         return self._place[1]
 
     def offset(self) -> int:
+        """Return the offset, -1 for an error."""
         return -1 if self._record is None else self._record.offset
 
     def key(self) -> bytes | None:
+        """Return the key."""
         return None if self._record is None else self._record.key
 
     def value(self) -> bytes | None:
+        """Return the value."""
         return None if self._record is None else self._record.value
 
     def headers(self) -> list[tuple[str, bytes | None]]:
+        """Return all headers as they were sent."""
         return [] if self._record is None else list(self._record.header_pairs())
 
     def timestamp(self) -> tuple[int, int]:
+        """Return that the time is of creation, and the time in milliseconds."""
         return 1, 0 if self._record is None else self._record.timestamp_ms
 
 
@@ -155,11 +163,11 @@ class Consumer:
         if (place.topic, place.partition) in self._positions:
             self._positions[place.topic, place.partition] = place.offset
 
-    def get_watermark_offsets(self, place: TopicPartition, timeout: float = 0, cached: bool = False) -> tuple[int, int]:  # noqa: ASYNC109, FBT001, FBT002 - confluent-kafka's signature
+    def get_watermark_offsets(self, place: TopicPartition, timeout: float = 0, cached: bool = False) -> tuple[int, int]:
         """Return the first offset and the next one."""
         return 0, self.around.broker.end((place.topic, place.partition))
 
-    def consume(self, count: int, timeout: float = 0) -> list[Read]:  # noqa: ASYNC109 - confluent-kafka's signature
+    def consume(self, count: int, timeout: float = 0) -> list[Read]:
         """Return records, each place in order; takes part in rebalances, as librdkafka does here."""
         if self.process is not None:
             self.process.step()
@@ -207,7 +215,7 @@ class Consumer:
         here().consumer = self
         self.around.ingest.join(self._member)
 
-    def commit(self, offsets: Sequence[TopicPartition], asynchronous: bool = True) -> None:  # noqa: FBT001, FBT002 - confluent-kafka's signature
+    def commit(self, offsets: Sequence[TopicPartition], asynchronous: bool = True) -> None:
         """Commit, where the group still knows this member."""
         if self._member is not None:
             self.process.step() if self.process else None
@@ -240,7 +248,7 @@ class AdminClient:
     def __init__(self, config: dict[str, Any], logger: Any = None) -> None:
         pass
 
-    def list_topics(self, timeout: float = 0) -> "_Topics":  # noqa: ASYNC109 - confluent-kafka's signature
+    def list_topics(self, timeout: float = 0) -> "_Topics":
         """Return all topics with their partitions."""
         return _Topics({name: _Partitions(range(count)) for name, count in self.around.broker.partitions.items()})
 

@@ -1,4 +1,4 @@
-"""Virtual time: an event loop that never waits, and processes in it that can be killed or stopped between any two steps.
+"""Virtual time: an event loop that never waits, and processes that can be killed or stopped between any two steps.
 
 Nothing here reads a clock, starts a thread or opens a socket: what runs when follows from the timers
 alone, and these from the draws of a seed.
@@ -7,6 +7,7 @@ alone, and these from the draws of a seed.
 import asyncio
 import heapq
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from typing import Any, NamedTuple
 
@@ -14,11 +15,11 @@ START_SECONDS = 1_000.0
 """Virtual time begins here, far from 0, so that "0: never" stays what it is."""
 
 
-class Gone(BaseException):  # noqa: N818 - no error of the stages, which must not catch it
-    """The process that this code belongs to is dead: nothing of it may happen any more."""
+class Gone(BaseException):
+    """The process that this code belongs to is dead: nothing of it may happen, and no stage may catch this."""
 
 
-class Stalled(Exception):  # noqa: N818 - what a history reports
+class Stalled(Exception):  # noqa: N818 - it is what a history reports
     """Nothing is left to run and the history is not over."""
 
 
@@ -91,10 +92,10 @@ class Network:
     """What is on its way, by the time at which it arrives; runs also while a process sleeps in one callback."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._heap: list[tuple[float, int, Callable[[], object]]] = []
         self._count = 0
 
-    def at(self, when: float, what: Callable[[], None]) -> None:
+    def at(self, when: float, what: Callable[[], object]) -> None:
         """Have `what` done at a time."""
         self._count += 1
         heapq.heappush(self._heap, (when, self._count, what))
@@ -117,7 +118,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     """
 
     def __init__(self, network: Network, delay: Callable[[], float]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.network = network
         self.now = START_SECONDS
         self._delay = delay
@@ -138,7 +139,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.now += seconds
         self.network.deliver(self.now)
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(self, _: Any, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]
         """Run `func` when a thread's answer would be there."""
         future = self.create_future()
         self.call_later(self._delay(), _answer, future, func, args)
@@ -166,17 +167,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 if process.frozen:
                     process.thawing.append(handle)
                     continue
-                try:
+                with suppress(Gone):
                     process.step()
-                except Gone:
-                    pass
             handle._run()  # noqa: SLF001 - as in asyncio's own loop
 
     def _advance(self) -> None:
         scheduled = self._scheduled
         while scheduled and scheduled[0].cancelled():
             self._timer_cancelled_count -= 1
-            heapq.heappop(scheduled)._scheduled = False  # type: ignore[attr-defined]
+            heapq.heappop(scheduled)._scheduled = False  # type: ignore[attr-defined]  # noqa: SLF001 - as in asyncio
         if not self._ready and not self._stopping:
             times = [when for when in (scheduled[0].when() if scheduled else None, self.network.next) if when]
             if not times:
@@ -185,7 +184,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.network.deliver(self.now)
         while scheduled and scheduled[0].when() <= self.now:
             handle = heapq.heappop(scheduled)
-            handle._scheduled = False  # type: ignore[attr-defined]
+            handle._scheduled = False  # type: ignore[attr-defined]  # noqa: SLF001 - as in asyncio
             self._ready.append(handle)
 
     def begin(self, process: Process, work: Coroutine[Any, Any, None]) -> None:

@@ -65,7 +65,9 @@ def _one(seed: int) -> int:
 
     history, again = play(seed), play(seed)
     if history.digest != again.digest:
-        typer.echo(f"seed {seed}: two runs differ ({history.digest:08x}, {again.digest:08x}): report this seed", err=True)
+        typer.echo(
+            f"seed {seed}: two runs differ ({history.digest:08x}, {again.digest:08x}): report this seed", err=True
+        )
         return 1
     for at, what in history.trace:
         typer.echo(f"{at:9.4f} s  {what}")

@@ -102,6 +102,7 @@ class _TableLog:
         self._known.pop(partition, None)
         self._read.pop(partition, None)
 
+
 class StageHost:
     """One process of a stage: the `Source` of its runner, and its place in the group."""
 

@@ -13,7 +13,12 @@ from streams.simulation.broker import Place
 
 SECONDS = 95
 """Event time of one log: a row each 10 s, the shortest horizon within."""
-_MARKETS = (("binance", "BTCUSDT"), ("binance", "ETHUSDT"), ("binance-usdm", "BTCUSDT"), ("binance-coinm", "SOLUSD_PERP"))
+_MARKETS = (
+    ("binance", "BTCUSDT"),
+    ("binance", "ETHUSDT"),
+    ("binance-usdm", "BTCUSDT"),
+    ("binance-coinm", "SOLUSD_PERP"),
+)
 _TOKENS = ("0xdac17f958d2ee523a2206206994597c13d831ec7", "0x2260fac5e5542a773aa44fbcfedf7c193bc2c599")
 _TEXTS = ("Bitcoin rallies to a great new high", "Ethereum hacked, awful losses", "Markets are calm", "SOL surges")
 
@@ -35,17 +40,18 @@ def raw_log(seed: int, rules: Rules) -> dict[Place, list[Frame]]:
         (topic, partition): [] for topic, count in rules.raw_partitions.items() for partition in range(count)
     }
     for (topic, partition), frames in log.items():
-        made = {RAW_EXCHANGE: _market, RAW_ONCHAIN: _transfers, RAW_SENTIMENT: _posts}[topic]
-        frames += made(draw, start_ns, partition)
-        _spoil(draw, frames)
-        frames += _heartbeats(rules, start_ns)
+        make = {RAW_EXCHANGE: _market, RAW_ONCHAIN: _transfers, RAW_SENTIMENT: _posts}[topic]
+        made = make(draw, start_ns, partition)
+        _spoil(draw, made)
+        frames.extend(made)
+        frames.extend(_heartbeats(rules, start_ns))
         frames.sort(key=lambda frame: frame.received_ns)
         _repeat(draw, frames)
     return log
 
 
 def _market(draw: Random, start_ns: int, partition: int) -> list[Frame]:
-    frames = []
+    frames: list[Frame] = []
     silent_from = draw.randrange(SECONDS) if draw.random() < 0.3 else SECONDS
     silent = range(silent_from, silent_from + draw.randrange(5, 60))
     for number, (venue, symbol) in enumerate(_MARKETS):
@@ -59,7 +65,13 @@ def _market(draw: Random, start_ns: int, partition: int) -> list[Frame]:
             behind_ns = int(_behind(draw) * SECOND_NS)
             if (at_ns - start_ns) // SECOND_NS in silent:
                 continue
-            numbers = ((at_ns - behind_ns) // 1_000_000, len(frames) + 1, price, draw.uniform(0.1, 5), draw.random() < 0.5)
+            numbers = (
+                (at_ns - behind_ns) // 1_000_000,
+                len(frames) + 1,
+                price,
+                draw.uniform(0.1, 5),
+                draw.random() < 0.5,
+            )
             message = writer.message(at_ns, *numbers, quote=draw.random() < 0.6)
             frames.append(_frame(message.receive_time_ns, message.key or b"", message.value, venue, message.format))
     return frames

@@ -135,7 +135,7 @@ def skip(world: "World", fault: Fault) -> None:
 
 
 @_strike("compact")
-def compact(world: "World", fault: Fault) -> None:
+def compact(world: "World", _: Fault) -> None:
     """Have the log cleaner run over all compacted topics."""
     removed = sum(world.broker.compact(place) for place in world.broker.written if place[0] in world.broker.compacted)
     world.say(f"{removed} records compacted away")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -16,6 +16,7 @@ from streams.announcements import ANNOUNCED
 from streams.chaos.logs import Sample, Truth
 from streams.chaos.reading import truth_of
 from streams.featurize.stage import FeaturizeStage
+from streams.infer.models import Models
 from streams.infer.stage import InferStage
 from streams.kafka import DeliveryError
 from streams.metrics_server import Metrics
@@ -24,7 +25,7 @@ from streams.settings import Settings
 from streams.simulation import triton
 from streams.simulation.broker import Broker, Delays, Place
 from streams.simulation.clients import Surroundings
-from streams.simulation.clock import START_SECONDS, Network, Process, VirtualLoop
+from streams.simulation.clock import START_SECONDS, Network, Process, VirtualLoop, here
 from streams.simulation.faults import LAST_SECONDS, STAGES, Fault
 from streams.simulation.groups import Group
 from streams.simulation.hosts import StageHost, run_ingest
@@ -75,7 +76,7 @@ def catalogue() -> Catalogue:
 
 
 @cache
-def _models() -> Any:
+def _models() -> Models:
     return triton.small_models(catalogue(), SETTINGS.rules)
 
 
@@ -129,12 +130,13 @@ class World:
         """Return how Triton answers."""
         return triton.Served(lambda: self.mood, lambda: self.draw.uniform(0.002, 0.03))
 
-    models = property(lambda self: _models())
+    @property
+    def models(self) -> Models:
+        """Return the networks that there are."""
+        return _models()
 
     def ended(self, code: int, reason: str, error: BaseException | None) -> None:
         """Take in that the process that runs has ended itself."""
-        from streams.simulation.clock import here
-
         why = f"ended itself with {code}: {reason}{'' if error is None else f': {error!r}'}"
         if code != STUCK and not isinstance(error, _HARMLESS):
             self.problems.append(f"{here().name} {why}")
@@ -191,11 +193,11 @@ class World:
                 self.slots[name, number] = None
                 self.begin(name, number)
         for fault in self.faults:
-            self.network.at(START_SECONDS + fault.at, lambda fault=fault: self._strike(fault))  # type: ignore[misc]
+            self.network.at(START_SECONDS + fault.at, partial(self._strike, fault))
         await asyncio.sleep(max(FEED_SECONDS, LAST_SECONDS if self.faults else 0) + 0.3)
         self.truth = truth_of(SETTINGS, catalogue())
         give_up = self.loop.now + REST_SECONDS
-        while (missing := self._unfinished()) and self.loop.now < give_up:
+        while (missing := self._unfinished()) and self.loop.now < give_up:  # noqa: ASYNC110 - many things end at once
             await asyncio.sleep(0.2)
         if missing:
             self.problems.append(f"never came to rest: {missing}")
@@ -216,9 +218,10 @@ class World:
                 at = max(at, lag + share * (FEED_SECONDS - lag) + self.draw.uniform(0, 0.02))
                 plain = {name: value or b"" for name, value in frame.headers}
                 message = Message(topic, partition, -1, frame.key, plain, frame.value, 0, frame.headers)
-                self.network.at(START_SECONDS + at, lambda message=message: self.broker.append(message))  # type: ignore[misc]
+                self.network.at(START_SECONDS + at, partial(self.broker.append, message))
 
     def begin(self, stage: str, number: int) -> None:
+        """Start a process, unless its place was given up."""
         if (stage, number) not in self.slots:
             return
         process = Process(f"{stage}-{number}.{next(self._numbers)}", stage)
@@ -283,7 +286,10 @@ class World:
                 if at < end:
                     return f"{stage} has read {topic}[{partition}] up to {at} of {end}"
         for partition in range(SETTINGS.partitions):
-            done, end = self.groups["infer"].committed.get((FEATURE_ROW, partition)), self.broker.end((FEATURE_ROW, partition))
+            done, end = (
+                self.groups["infer"].committed.get((FEATURE_ROW, partition)),
+                self.broker.end((FEATURE_ROW, partition)),
+            )
             if done != end:
                 return f"infer has finished rows of partition {partition} up to {done} of {end}"
         return ""

@@ -1,4 +1,4 @@
-"""The stages in simulated histories: what a seed decides, what the invariants find, and 100 planted ways to break them."""
+"""The stages in simulated histories: what a seed decides, what holds, and planted bugs that are found."""
 
 import logging
 import random
