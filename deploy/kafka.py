@@ -199,9 +199,14 @@ class KafkaBroker:
 
 def _serves(connection: socket.socket, security: Security | None) -> bool:
     """Say whether a client's first request is answered; with security that comes before any password."""
-    if security is not None:
-        context = ssl.create_default_context(cafile=str(security.ca))
-        connection = context.wrap_socket(connection, server_hostname=LOOPBACK)
+    if security is None:
+        return _answers(connection)
+    context = ssl.create_default_context(cafile=str(security.ca))
+    with context.wrap_socket(connection, server_hostname=LOOPBACK) as secured:
+        return _answers(secured)
+
+
+def _answers(connection: socket.socket) -> bool:
     connection.sendall(API_VERSIONS)
     answer = b""
     while len(answer) < _ANSWER_BYTES and (more := connection.recv(_ANSWER_BYTES - len(answer))):
