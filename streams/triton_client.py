@@ -108,12 +108,28 @@ class TritonClient:
 
     async def stop(self) -> None:
         """Stop the canaries and close the connection."""
+        await self._end_watch()
+        if self._client is not None:
+            await self._client.close()
+
+    async def retire(self) -> None:
+        """Have Triton unload the versions of these models, where it serves others of them, and stop."""
+        await self._end_watch()  # a canary would have them loaded again
+        for model in self.models:
+            try:
+                states, others = await self._states(model)
+                if states.get(model.version) in _SERVED and others:
+                    await self._serve(model.name, others)
+            except InferenceError as error:
+                LOGGER.warning("%s %s stays loaded: %s", model.name, model.version, error)
+        await self.stop()
+
+    async def _end_watch(self) -> None:
         if self._watch is not None:
             self._watch.cancel()
             with suppress(asyncio.CancelledError):
                 await self._watch
-        if self._client is not None:
-            await self._client.close()
+            self._watch = None
 
     def lead(self, *, leads: bool) -> None:
         """Say whether this client's models make the forecasts."""
@@ -215,8 +231,7 @@ class TritonClient:
     async def _heal(self, model: Served, problem: str) -> None:
         """Load a model that Triton does not have, or whose process is dead."""
         try:
-            states = {version: state for (name, version), state in (await self.index()).items() if name == model.name}
-            others = [name for name, state in states.items() if name != model.version and state in _SERVED]
+            states, others = await self._states(model)
             if "not healthy" in problem:
                 LOGGER.warning("%s %s: its process is dead, loading it again", model.name, model.version)
                 await (self._serve(model.name, others) if others else self.unload(model.name))
@@ -226,6 +241,11 @@ class TritonClient:
             await (self._serve(model.name, [*others, model.version]) if others else self.load(model.name))
         except InferenceError as error:
             LOGGER.debug("%s", error)
+
+    async def _states(self, model: Served) -> tuple[dict[str, str], list[str]]:
+        """Return the state of each version of a model, and which others than this one are served."""
+        states = {version: state for (name, version), state in (await self.index()).items() if name == model.name}
+        return states, [name for name, state in states.items() if name != model.version and state in _SERVED]
 
     async def _is_up(self) -> bool:
         try:

@@ -5,14 +5,13 @@ from typing import NamedTuple
 
 from schemas.forecasts import Forecast, decode_json
 from schemas.rows import decode_rows
+from schemas.rules import Rules
 from schemas.topics import FEATURE_ROW, FORECAST
 from streams.kafka import read_topic
 from streams.settings import Settings
 
 DEADLINE_INTERVALS = 2
 """A forecast is in time that is there so many row intervals after its row: it is then the newest but one at most."""
-
-_USUAL_MS = 5_000
 
 Slot = tuple[str, int]
 """Instrument and origin time of a scheduled forecast."""
@@ -53,22 +52,16 @@ def in_time(settings: Settings, rows: Mapping[Slot, int], made: Mapping[Slot, Ma
     return [slot for slot, at_ms in rows.items() if slot in made and made[slot].written_ms - at_ms <= deadline_ms]
 
 
-class Behind(NamedTuple):
-    """How far rows were behind their borders while something went wrong, in seconds; the wait for late events is in it.
+def most_behind(rows: Mapping[Slot, int], ahead_ms: float, since_ms: float, rules: Rules) -> float:
+    """Return by how many seconds a row came later than it may wait for silent venues; inf where there is none.
 
-    `further`: than the median row before. A machine that is too small for the market is behind already.
+    Of rows due since a time, of a market played at speed 1, `ahead_ms` the playing's. A venue that falls
+    silent holds rows for the idle timeout, and the allowed lateness on top, whatever else happens.
     """
-
-    most: float
-    further: float
-
-
-def behind(rows: Mapping[Slot, int], ahead_ms: float, since_ms: float) -> Behind:
-    """Return how far rows written since a time were behind; of a market played at speed 1, `ahead_ms` the playing's."""
-    lags = sorted((at_ms, (at_ms - (time_ns / 1e6 + ahead_ms)) / 1e3) for (_, time_ns), at_ms in rows.items())
-    usual = percentile((lag for at_ms, lag in lags if since_ms - _USUAL_MS <= at_ms < since_ms), 0.5)
-    most = max((lag for at_ms, lag in lags if at_ms >= since_ms), default=float("inf"))
-    return Behind(most, most - usual)
+    waits_ms = (rules.allowed_lateness_ns + rules.idle_timeout_ns) / 1e6
+    due = ((at_ms, time_ns / 1e6 + ahead_ms) for (_, time_ns), at_ms in rows.items())
+    lags = [at_ms - due_ms for at_ms, due_ms in due if due_ms >= since_ms]
+    return max(0.0, max(lags, default=float("inf")) - waits_ms) / 1e3
 
 
 def percentile(values: Iterable[float], share: float) -> float:

@@ -174,10 +174,10 @@ class Versions:
             self._client(version)
 
     def _let_go(self) -> None:
-        """Close the connections of versions that are wanted no more, once no origin before a border needs them."""
+        """Have versions unloaded that are wanted no more, once no origin before a border needs them."""
         for version in self._clients.keys() - set(self._wanted()):
             if self._starts[version].done() and time.monotonic() - self._given[version] > LEAVE_SECONDS:
-                self._begin(self._clients.pop(version).stop())
+                self._begin(self._clients.pop(version).retire())
 
     def _begin(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Run work beside the forecasts; an error of it ends the process."""

@@ -9,7 +9,6 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.rules import SECOND_NS
 from schemas.topics import FED_BY, RAW_TOPICS
 from streams.backfill.sources import Request
 from streams.backfill.sources import run as backfill
@@ -18,7 +17,7 @@ from streams.chaos import unlearned
 from streams.chaos.live import first_rows, reset
 from streams.chaos.logs import Logs, raw_offsets, raw_partitions
 from streams.chaos.scenario import ROWS_ONLY, START_NS, Playing, Trial, scenario
-from streams.chaos.timing import behind, rows_written
+from streams.chaos.timing import most_behind, rows_written
 from streams.dead_letters import replayed_from
 from streams.dead_letters.reading import Chosen, letters
 from streams.dead_letters.replaying import replay
@@ -28,10 +27,11 @@ from streams.sources.faults import DAMAGES
 from streams.stage import Message
 
 _RATIO = 0.01
+_AHEAD_SECONDS = 240
+_QUICK_AHEAD_SECONDS = 60
 _PLAYED_SECONDS = 60
-_QUICK_PLAYED_SECONDS = 15
-_SOUND_SECONDS = 6
-"""At first nothing is poison: what comes then says how far rows are behind anyway."""
+_QUICK_PLAYED_SECONDS = 10
+_CAUGHT_UP_SECONDS = 5
 _LEARNT_SECONDS = 60
 _DONE_SECONDS = 120.0
 _OVERSIZE_BYTES = 2 << 20
@@ -81,18 +81,18 @@ _Content = tuple[bytes | None, bytes | None, bytes, bytes]
 def poison(trial: Trial) -> None:
     """Play poison, at last at the market's speed; in a full run then also fix a reader and replay."""
     spoilt: dict[_Content, str] = {}
-    market = trial.market(_QUICK_PLAYED_SECONDS if trial.quick else _PLAYED_SECONDS)
+    ahead, played = (_QUICK_AHEAD_SECONDS, _QUICK_PLAYED_SECONDS) if trial.quick else (_AHEAD_SECONDS, _PLAYED_SECONDS)
+    market = _poisoned(trial, trial.market(ahead + played), spoilt)
     with trial.running() as live:
-        with Playing(trial.settings, _poisoned(trial, market, spoilt)) as playing:
+        with Playing(trial.settings, market, ahead_seconds=ahead) as playing:
             live.wait(lambda: playing.is_ending, _DONE_SECONDS, "the market to end")
         live.wait_until_done(seconds=_DONE_SECONDS)
         trial.require(not live.said, f"processes ended: {live.said}")
     logs, _ = trial.verify()
     _judge(trial, logs, spoilt)
-    since_ms = playing.ahead_ms + START_NS / 1e6 + 1e3 * _SOUND_SECONDS
-    found = behind(rows_written(trial.settings), playing.ahead_ms, since_ms)
-    trial.figure("rows behind", found.most, "s")
-    trial.figure("rows further behind than before", found.further, "s", limit=5)
+    played_ms = playing.ahead_ms + START_NS / 1e6 + 1e3 * (ahead + _CAUGHT_UP_SECONDS)
+    behind = most_behind(rows_written(trial.settings), playing.ahead_ms, played_ms, trial.settings.rules)
+    trial.figure("rows behind their time", behind, "s", limit=5)
     if not trial.quick:
         _fix_and_replay(trial)
 
@@ -100,8 +100,7 @@ def poison(trial: Trial) -> None:
 def _poisoned(trial: Trial, messages: Iterator[RawMessage], spoilt: dict[_Content, str]) -> Iterator[RawMessage]:
     kinds = list(_POISONS)
     for message in messages:
-        is_sound = message.receive_time_ns < START_NS + _SOUND_SECONDS * SECOND_NS
-        kind = trial.draw.choice(kinds) if trial.draw.random() < _RATIO and not is_sound else ""
+        kind = trial.draw.choice(kinds) if trial.draw.random() < _RATIO else ""
         poison = _POISONS[kind](message) if kind else None
         if poison is not None:
             headers = poison.headers()
@@ -134,7 +133,7 @@ def _judge(trial: Trial, logs: Logs, spoilt: dict[_Content, str]) -> None:
     share = 100 * len(unreadable & whole) / max(len(unreadable), 1)
     trial.figure("in the dead letters, whole and with a reason", share, "%", limit=100, at_least=True)
     trial.figure("poison in the output", len(poison.keys() & events), limit=0)
-    others = sorted(dead.keys() - unreadable)
+    others = sorted(dead.keys() - poison.keys())
     trial.require(not others, f"dead letters of sound records: {others[:3]}")
 
 
