@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
+from schemas.arrow_stream import require_plain
 from schemas.errors import DecodeError
 from schemas.events import EVENTS, Event
 
@@ -119,7 +120,8 @@ def ipc_bytes(batch: pa.RecordBatch) -> bytes:
 
 
 def ipc_batch(value: bytes) -> pa.RecordBatch:
-    """Return the one record batch of an Arrow IPC stream; raises DecodeError."""
+    """Return the one record batch of an Arrow IPC stream that is not compressed; raises DecodeError."""
+    require_plain(value)
     try:
         batch = pa.ipc.open_stream(pa.py_buffer(value), options=_READ).read_next_batch()
         batch.validate(full=True)

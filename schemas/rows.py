@@ -165,9 +165,16 @@ def decode_rows(value: bytes) -> Rows:
     ages = tuple(f"age_{record}" for record in AGED)
     names = _names(batch)
     features = tuple(name for name in names if name not in _FIXED and name not in ages)
-    if names != [field.name for field in row_fields(features)]:
+    fields = row_fields(features)
+    if names != [field.name for field in fields]:
         problem = f"expected the columns of a feature row, got {names[:4]} ..."
         raise DecodeError(problem, path="schema")
+    for column, field in zip(batch.columns, fields, strict=True):
+        # A column of another type may be of any length in no bytes at all.
+        if column.type != field.type:
+            raise DecodeError(f"expected {field.type}, got {column.type}", path=f"$.{field.name}")
+        if column.null_count and not field.nullable:
+            raise DecodeError("expected a value in every row, got null", path=f"$.{field.name}")
     return Rows(
         header,
         tuple(batch.column("instrument_id").to_pylist()),

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.calibration import Calibration
-from schemas.errors import StateError
+from schemas.errors import DecodeError, StateError
 from schemas.forecasts import Forecast
 from schemas.rows import decode_rows
 from schemas.rules import MINUTE_NS
+from schemas.tensors import QUANTILES
 from streams.infer.attention import Summaries
 from streams.infer.batch import Answers, Batch, Job, batch_of, experts_of
 from streams.infer.calibrations import Calibrations
@@ -34,6 +35,7 @@ WIDTH_EVERY_NS = 2 * MINUTE_NS
 """The uncertainty's trailing history: one width every 2 minutes, a day of them (bars: 60 hours)."""
 FORGET_NS = 7 * 24 * 60 * MINUTE_NS
 """An instrument without forecasts for so long loses its history of widths."""
+_ANEW = "delete the checkpoint topic of infer, and its uncertainty starts anew"
 
 
 class _Widths(msgspec.Struct, frozen=True, array_like=True):
@@ -77,8 +79,9 @@ class Forecaster:
     def recall(self, forecast: Forecast) -> bool:
         """Take in a record of our own output and return whether it is news.
 
-        The first of an id is the forecast, so none is made again.
+        The first of an id is the forecast, so none is made again. Raises DecodeError for one that infer never writes.
         """
+        _require_ours(forecast)
         if self._is_emitted(forecast.instrument_id, forecast.origin_time_ns):
             return False
         self._note(forecast)
@@ -222,8 +225,11 @@ class Forecaster:
         """Go back to a checkpoint; raises StateError for one that does not fit."""
         try:
             state = msgspec.msgpack.decode(blob, type=State)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise StateError(f"infer: unreadable checkpoint: {error}") from None
+        room = 4 * len(state.horizons) * WIDTHS
+        if any(len(one.widths) != room or one.count < 0 for one in state.widths.values()):
+            raise StateError(f"infer: expected a checkpoint with {WIDTHS} widths a horizon, got others: {_ANEW}")
         self.rewind, self.output_offset = state.rewind, state.output_offset
         self._emitted_ns, self._emitted = state.emitted_ns, set(state.emitted)
         if state.horizons != self.models.horizons:
@@ -232,6 +238,16 @@ class Forecaster:
             history = self._widths[name] = WidthHistory(len(state.horizons), WIDTHS)
             history.widths[:] = np.frombuffer(one.widths, np.float32).reshape(history.widths.shape)
             history.count, history.last_ns = one.count, one.last_ns
+
+
+def _require_ours(forecast: Forecast) -> None:
+    """Raise DecodeError for what would not fit what is remembered of forecasts."""
+    if len(forecast.receipt.rows) != 1:
+        raise DecodeError(f"expected one place of rows, got {len(forecast.receipt.rows)}", path="$.receipt.rows")
+    for horizon, one in forecast.horizons.items():
+        if len(one.quantiles) != len(QUANTILES):
+            found = f"expected {len(QUANTILES)} quantiles, got {len(one.quantiles)}"
+            raise DecodeError(found, path=f"$.horizons.{horizon}.quantiles")
 
 
 __all__ = ["BATCH_ROWS", "Answers", "Batch", "Forecaster"]

@@ -1,10 +1,12 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import DecodeError
-from schemas.rows import AGED, RowHeader, Rows, decode_rows, encode_row_messages, encode_rows, quality_names
+from schemas.batches import ipc_bytes
+from schemas.rows import AGED, RowHeader, Rows, decode_rows, encode_row_messages, encode_rows, quality_names, row_fields
 
 HEADER = RowHeader(1_700_000_000_000_000_000, 2, "rules", "set")
 
@@ -78,3 +80,13 @@ def test_messages_encoded_together_have_the_bytes_that_each_has_alone():
         assert (read.header, read.instruments, read.features) == (rows.header, rows.instruments, rows.features)
         for name in ("values", "ages", "quality"):
             np.testing.assert_array_equal(getattr(read, name), getattr(rows, name))
+
+
+def test_a_column_of_another_type_is_refused_before_it_is_read():
+    """A column of nulls may be of any length in no bytes."""
+    names = [field.name for field in row_fields(("a",))]
+    metadata = {"row_time_ns": "1", "partition": "0", "rules_id": "r", "feature_set_id": "f"}
+    columns = [pa.nulls(1 << 30) for _ in names]
+    schema = pa.schema([pa.field(name, pa.null()) for name in names], metadata=metadata)
+    with pytest.raises(DecodeError, match=r"\$.instrument_id: expected string, got null"):
+        decode_rows(ipc_bytes(pa.record_batch(columns, schema=schema)))
