@@ -6,19 +6,38 @@ from typing import Any
 import msgspec
 from pytest import MonkeyPatch  # noqa: PT013  # the type of an argument
 
-from featurestore.engine import PartitionEngine
 from schemas.topics import FORECAST_LATEST
 from streams import runner, watchdog
 from streams.checkpoints import CheckpointStore, _Manifest
 from streams.infer.forecaster import Forecaster
 from streams.infer.stage import InferStage
-from streams.ingest.process import Ingest
 from streams.runner import StageRunner
+from streams.simulation.faults import STAGES, Fault, Kind
 from streams.stage import Record
 
 Planted = Callable[[MonkeyPatch], None]
 
 PLANTED: dict[str, Planted] = {}
+
+
+def often(kind: Kind, stage: str, size: float, more: float = 0.0) -> list[Fault]:
+    """Return the same fault six times over two seconds, each larger by `more`."""
+    return [Fault(round(0.4 + 0.35 * number, 2), kind, stage, size + more * number) for number in range(6)]
+
+
+TROUBLE: dict[str, list[Fault]] = {
+    "commits_before_acknowledgement": [],
+    "takes_repeats_for_new": often("rebalance", "infer", 1),
+    "writes_the_manifest_first": [
+        Fault(0.3, "slow-log", "score", 2.5),
+        *(each for stage in STAGES[1:] for each in often("kill", stage, 17, 4)),
+    ],
+    "lets_zombies_write": [Fault(0.9, "freeze", "infer", 1.6), Fault(1.5, "freeze", "infer", 1.2)],
+    "resumes_from_the_end": often("kill", "featurize", 20),
+    "tells_old_forecasts_as_latest": often("rebalance", "infer", 1),
+    "leaves_a_gap_when_inference_fails": [Fault(0.5, "triton", "infer", 2.0, "failing")],
+}
+"""Planted bug to the faults that bring it out."""
 
 
 def bug(plant: Planted) -> Planted:
@@ -42,9 +61,8 @@ def commits_before_acknowledgement(patch: MonkeyPatch) -> None:
 
 @bug
 def takes_repeats_for_new(patch: MonkeyPatch) -> None:
-    """An event that ingest has written twice counts twice."""
-    hold = PartitionEngine._hold
-    patch.setattr(PartitionEngine, "_hold", lambda self, batch, raw, _: hold(self, batch, raw, (-1, -1)))
+    """Rows that a restart reads again get their forecasts again."""
+    patch.setattr(Forecaster, "_is_emitted", lambda self, instrument, origin_ns: False)
 
 
 @bug
@@ -114,20 +132,3 @@ def leaves_a_gap_when_inference_fails(patch: MonkeyPatch) -> None:
         return [] if reason else records
 
     patch.setattr(Forecaster, "settle", settled)
-
-
-@bug
-def forgets_its_clocks(patch: MonkeyPatch) -> None:
-    """Ingest resumes at the offset of its checkpoint, with none of its state."""
-    restored = Ingest._restored
-
-    def fresh(self: Ingest, place: Any, state: Any, low: int, high: int) -> Any:
-        if state is None:
-            return restored(self, place, state, low, high)
-        normaliser = restored(self, place, None, low, high)
-        empty = normaliser.state()
-        empty.next_offset, empty.progressed = state.next_offset, True
-        normaliser.restore(empty)
-        return normaliser
-
-    patch.setattr(Ingest, "_restored", fresh)

@@ -5,27 +5,18 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from planted import PLANTED
+from planted import PLANTED, TROUBLE
 
 from streams.simulation import campaign
 from streams.simulation.faults import WEIGHTS, Fault, faults_of
 from streams.simulation.history import play
 from streams.simulation.shrink import shortest
 
-SEEDS = 1_000
-"""Histories of every run of the tests."""
+SEEDS = 200
+"""Histories of every run of the tests; `foreshock chaos simulate` plays 1,000 and more."""
 
-WITHIN = {
-    "commits_before_acknowledgement": (1, 3),
-    "takes_repeats_for_new": (1, 12),
-    "writes_the_manifest_first": (13, 6),
-    "lets_zombies_write": (10, 6),
-    "resumes_from_the_end": (1, 4),
-    "tells_old_forecasts_as_latest": (1, 3),
-    "leaves_a_gap_when_inference_fails": (1, 5),
-    "forgets_its_clocks": (1, 8),
-}
-"""Planted bug to the first seed that is tried, and how many are enough to find it."""
+ENOUGH = 5
+"""So many seeds are enough to find any planted bug."""
 
 
 @pytest.fixture(autouse=True)
@@ -63,13 +54,12 @@ def test_a_history_without_faults_has_rows_forecasts_and_scores_and_ends():
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_bug_is_found(name: str):
-    first, most = WITHIN[name]
-    for seed in range(first, first + most):
+    for seed in range(1, 1 + ENOUGH):
         with pytest.MonkeyPatch.context() as patch:
             PLANTED[name](patch)
-            if not play(seed).holds:
+            if not play(seed, TROUBLE[name]).holds:
                 return
-    pytest.fail(f"{name}: no history of {most} from seed {first} on has found it")
+    pytest.fail(f"{name}: no history of {ENOUGH} has found it")
 
 
 def test_a_failing_history_is_cut_down_to_the_faults_that_it_needs(monkeypatch):
