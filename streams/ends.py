@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 
 _ANSWER_SECONDS = 5.0
 
@@ -18,6 +18,17 @@ def ends_of(reader: Consumer, places: Iterable[Place]) -> dict[Place, int] | Non
         }
     except (KafkaException, RuntimeError):  # RuntimeError: the consumer is closed
         return None
+
+
+def ends_at_once(reader: Consumer, places: Iterable[Place], seconds: float = _ANSWER_SECONDS) -> dict[Place, int]:
+    """Return the next offset of each place's log, asked for in one go; raises KafkaException."""
+    asked = [TopicPartition(topic, partition, OFFSET_END) for topic, partition in places]
+    found = {}
+    for place in reader.offsets_for_times(asked, timeout=seconds):
+        if place.error is not None:
+            raise KafkaException(place.error)
+        found[place.topic, place.partition] = place.offset
+    return found
 
 
 def known_end(reader: Consumer, place: Place) -> int | None:

@@ -7,7 +7,7 @@ from confluent_kafka import Producer
 from featurestore.catalogue import Catalogue
 from schemas.forecasts import Announcement
 from streams.announcements import announce
-from streams.kafka import create_topics, producer_config
+from streams.kafka import LOGGER, create_topics, producer_config
 from streams.settings import Settings
 from streams.sources.replay import Producer as RawProducer
 
@@ -20,4 +20,4 @@ def prepare(settings: Settings) -> Announcement:
 
 def raw_producer(settings: Settings) -> RawProducer:
     """Return the producer of the raw topics."""
-    return cast("RawProducer", Producer(producer_config(settings, "foreshock-replay")))
+    return cast("RawProducer", Producer(producer_config(settings, "foreshock-replay"), logger=LOGGER))

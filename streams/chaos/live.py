@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from msgspec import structs
 
@@ -16,7 +17,8 @@ from schemas.metrics import FRAMES, OFFSET_LAG
 from schemas.rows import decode_rows
 from schemas.rules import SECOND_NS
 from schemas.topics import EVENT_TOPICS, FEATURE_ROW, FORECAST, MARKET_STATE, RAW_TOPICS, topics
-from streams.kafka import create_topics, read_topic, watermarks
+from streams.ends import ends_at_once
+from streams.kafka import consumer, create_topics, read_topic
 from streams.pipeline import prepare, raw_producer
 from streams.run import STAGES, Supervisor, stage_pieces
 from streams.scrape import Samples, by_label, reads_all, rows_are_written, scrape, total
@@ -181,9 +183,29 @@ def pipeline(
 
 
 def ends(settings: Settings) -> dict[tuple[str, int], int]:
-    """Return the end offsets of all topics that are not checkpoints."""
-    names = [name for name in topics(settings.rules) if "checkpoint" not in name]
-    return {(name, p): high for name in names for p, (_, high) in watermarks(settings, name).items()}
+    """Return the end offsets of all topics that are not checkpoints, in one question to the broker.
+
+    Asks again while partitions are between two leaders; raises StackError when that lasts.
+    """
+    declared = {name: topic.partitions for name, topic in topics(settings.rules).items() if "checkpoint" not in name}
+    places = [(name, partition) for name, count in declared.items() for partition in range(count)]
+    reader = consumer(settings, "foreshock-reader")
+    give_up = time.monotonic() + _ADMIN_SECONDS
+    try:
+        while True:
+            try:
+                return ends_at_once(reader, places)
+            except KafkaException as error:
+                if time.monotonic() > give_up:
+                    raise StackError(f"the broker does not say how far its topics go: {error.args[0].str()}") from None
+                time.sleep(_LOOK_SECONDS)
+    finally:
+        reader.close()
+
+
+def row_messages(settings: Settings) -> int:
+    """Return how many messages feature.row holds."""
+    return sum(end for (topic, _), end in ends(settings).items() if topic == FEATURE_ROW)
 
 
 def fill(settings: Settings, messages: Iterable[RawMessage]) -> None:

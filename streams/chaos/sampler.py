@@ -4,13 +4,15 @@ import threading
 from collections.abc import Iterable
 from typing import Any, Self
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
+from confluent_kafka.admin import AdminClient
 
 from schemas.topics import EVENT_TOPICS
 from streams.chaos.logs import Sample
 from streams.chaos.reading import CHECKPOINTS
 from streams.chaos.verifier import INGEST
+from streams.ends import ends_at_once
+from streams.kafka import consumer
 from streams.settings import Settings
 
 EVERY_SECONDS = 0.1
@@ -28,10 +30,10 @@ class Sampler:
         self.samples: list[Sample] = []
         self._admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
         partitions = range(settings.partitions)
+        # Not the admin client: librdkafka ends the process where a broker goes while it is asked for offsets.
+        self._reader = consumer(settings, "foreshock-reader")
         self._places = [
-            TopicPartition(topic, partition)
-            for topic in (*EVENT_TOPICS, *CHECKPOINTS.values())
-            for partition in partitions
+            (topic, partition) for topic in (*EVENT_TOPICS, *CHECKPOINTS.values()) for partition in partitions
         ]
         self._groups = (INGEST, *CHECKPOINTS)
         self._ending = threading.Event()
@@ -44,6 +46,7 @@ class Sampler:
     def __exit__(self, *_: object) -> None:
         self._ending.set()
         self._thread.join()
+        self._reader.close()
 
     def _run(self) -> None:
         last: Sample | None = None
@@ -63,10 +66,7 @@ class Sampler:
             for place in self._committed(group)
             if place.offset >= 0
         }
-        wanted = {place: OffsetSpec.latest() for place in self._places}  # type: ignore[no-untyped-call]
-        asked = self._admin.list_offsets(wanted, request_timeout=_ANSWER_SECONDS)
-        ends = {(place.topic, place.partition): future.result().offset for place, future in asked.items()}
-        return Sample(commits, ends)
+        return Sample(commits, ends_at_once(self._reader, self._places))
 
     def _committed(self, group: str) -> Iterable[Any]:
         asked = self._admin.list_consumer_group_offsets(

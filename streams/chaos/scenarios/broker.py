@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from deploy.ports import free_ports
-from schemas.topics import FEATURE_ROW
-from streams.chaos.live import Live, ends
+from streams.chaos.live import Live, row_messages
 from streams.chaos.proxy import Proxy
 from streams.chaos.scenario import Playing, Trial, scenario, since
 
@@ -34,7 +33,7 @@ def lose_broker(trial: Trial) -> None:
     with trial.running() as live:
         with Playing(trial.settings, trial.market(_MARKET_SECONDS, _INTENSITY)):
             time.sleep(_RUN_SECONDS)
-            before = _rows(trial)
+            before = row_messages(trial.settings)
             _end_broker(trial)
             time.sleep(away)
             trial.stack.start("kafka")
@@ -71,7 +70,7 @@ def bounce_broker(trial: Trial) -> None:
             for bounce in range(bounces):
                 trial.say(f"bounce {bounce + 1} of {bounces}")
                 time.sleep(trial.draw.uniform(2.0, _RUN_SECONDS))
-                before, began = _rows(trial), time.monotonic()
+                before, began = row_messages(trial.settings), time.monotonic()
                 trial.stack.kill("kafka")
                 trial.stack.start("kafka")
                 allowed += since(began) + _BOUNCE_SECONDS
@@ -145,7 +144,7 @@ def _wait_for_lag(trial: Trial, live: Live, began: float, baseline: float, fault
 
 def _behind(trial: Trial, began: float) -> float:
     """Return by how many seconds rows are behind a market that is played since `began`, their start included."""
-    return since(began) - _rows(trial) / trial.settings.partitions
+    return since(began) - row_messages(trial.settings) / trial.settings.partitions
 
 
 def _end_broker(trial: Trial) -> None:
@@ -160,9 +159,5 @@ def _end_broker(trial: Trial) -> None:
 def _resumed(trial: Trial, live: Live, before: int) -> float:
     """Wait until there are more rows than before, and return how long it took."""
     began = time.monotonic()
-    live.wait(lambda: _rows(trial) > before, _DONE_SECONDS, "rows to go on")
+    live.wait(lambda: row_messages(trial.settings) > before, _DONE_SECONDS, "rows to go on")
     return since(began)
-
-
-def _rows(trial: Trial) -> int:
-    return sum(end for (topic, _), end in ends(trial.settings).items() if topic == FEATURE_ROW)

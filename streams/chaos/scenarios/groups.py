@@ -5,7 +5,7 @@ import time
 from itertools import pairwise
 
 from schemas.topics import FEATURE_ROW
-from streams.chaos.live import Live, ends
+from streams.chaos.live import Live, row_messages
 from streams.chaos.reading import truth_of
 from streams.chaos.scenario import Playing, Trial, scenario, since
 from streams.kafka import read_topic
@@ -43,15 +43,15 @@ def kill_all(trial: Trial) -> None:
         processes = len(live.supervisor.names)
         for kill in range(1, kills + 1):
             due = kill * len(truth.rows) / (kills + 1)
-            live.wait(lambda due=due: _rows(trial) >= due, _DONE_SECONDS, f"{due:.0f} row messages")  # type: ignore[misc]
+            live.wait(lambda due=due: row_messages(trial.settings) >= due, _DONE_SECONDS, f"{due:.0f} row messages")  # type: ignore[misc]
             for name in live.supervisor.names:
                 live.supervisor.kill(name)
             live.wait(lambda kill=kill: len(live.exits()) == kill * processes, 10.0, "all to end")  # type: ignore[misc]
-            killed, left = time.monotonic(), len(truth.rows) - _rows(trial)
+            killed, left = time.monotonic(), len(truth.rows) - row_messages(trial.settings)
             live.wait(live.reads_all, _DONE_SECONDS, "the stages to come back")
             restored = max(restored, since(killed))
         back = time.monotonic()
-        live.wait(lambda: _rows(trial) >= len(truth.rows), _DONE_SECONDS, "the last row")
+        live.wait(lambda: row_messages(trial.settings) >= len(truth.rows), _DONE_SECONDS, "the last row")
         event_seconds = left / trial.settings.partitions * trial.settings.rules.row_interval_ns / 1e9
         speed = event_seconds / max(since(back), 0.1)
         live.wait_until_done(seconds=_DONE_SECONDS)
@@ -125,7 +125,3 @@ def _longest_gap(trial: Trial, began_ms: float, ended_ms: float) -> float:
         if began_ms < message.timestamp_ms < ended_ms:
             written[message.partition].append(message.timestamp_ms)
     return max(later - at for times in written.values() for at, later in pairwise([*sorted(times), ended_ms])) / 1e3
-
-
-def _rows(trial: Trial) -> int:
-    return sum(end for (topic, _), end in ends(trial.settings).items() if topic == FEATURE_ROW)

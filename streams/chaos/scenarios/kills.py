@@ -3,8 +3,7 @@
 import time
 from itertools import cycle
 
-from schemas.topics import FEATURE_ROW
-from streams.chaos.live import Live, ends
+from streams.chaos.live import Live, row_messages
 from streams.chaos.reading import truth_of
 from streams.chaos.scenario import Playing, Trial, scenario
 from streams.run import STAGES
@@ -32,7 +31,7 @@ def kill_workers(trial: Trial) -> None:
     with trial.running(workers=workers) as live:
         for kill in range(1, kills + 1):
             due = kill * len(truth.rows) / (kills + 1)
-            live.wait(lambda due=due: _rows(trial) >= due, _DONE_SECONDS, f"{due:.0f} row messages")  # type: ignore[misc]
+            live.wait(lambda due=due: row_messages(trial.settings) >= due, _DONE_SECONDS, f"{due:.0f} row messages")  # type: ignore[misc]
             stage = next(turns)
             live.supervisor.kill(f"{stage}-{trial.draw.randrange(workers.get(stage, 1))}")
         live.wait_until_done(seconds=_DONE_SECONDS)
@@ -63,7 +62,3 @@ def kill_one(trial: Trial) -> None:
 def _exits(live: Live) -> list[int]:
     """Return how processes have ended so far."""
     return [code for name in live.supervisor.names for code in live.supervisor.exits(name)]
-
-
-def _rows(trial: Trial) -> int:
-    return sum(end for (topic, _), end in ends(trial.settings).items() if topic == FEATURE_ROW)
