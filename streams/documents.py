@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deploy.cache import CHECKOUT
 from featurestore.table import NUMBERED, lines
+from schemas.access import ACCESS
 from schemas.asyncapi import write as write_schemas
 from schemas.metrics import METRICS
 from schemas.rules import TICKS
@@ -19,6 +20,32 @@ _FEATURES = (
     f"The {len(NUMBERED)} numbered themes, then what is beside them. A column of a row is named quantity_window "
     "(`realised_variance_5m`), one without a window by its quantity alone.\n\n"
 )
+_SECURITY = """\
+Kafka is connected to by TLS and a user with a password (SASL/SCRAM), or by a client's certificate, where
+`FORESHOCK_KAFKA_SECURITY` says so; Triton by TLS where `FORESHOCK_TRITON_TLS` does. All settings are in the README.
+
+* A password is best kept in a file (`FORESHOCK_KAFKA_PASSWORD_FILE`); it is read anew by each client that connects.
+  Wherever settings are shown it is `********`.
+* A wrong password, a certificate that nobody signed and a missing rule end a process at its start, with one line that
+  says which. A rule that is taken away later ends it too.
+* `foreshock topics allow`, as the broker's administrator, sets the rules below; any other access is refused by a broker
+  with `allow.everyone.if.no.acl.found=false`. Topics are created, and features and versions of models announced, by
+  the administrator. `foreshock doctor` as a stage's user says what this user cannot see.
+* Triton has no users: whoever has a certificate that its authority signed (`--grpc-use-ssl-mutual=true`) may ask.
+
+A secured broker on this machine, with certificates and passwords made by openssl into its folder:
+
+```sh
+foreshock up --name secured --kafka-only --secured     # prints where the users' settings are
+. FOLDER/admin.env && foreshock topics apply && foreshock features announce && foreshock topics allow
+(. FOLDER/ingest.env && foreshock ingest) &
+(. FOLDER/featurize.env && foreshock featurize) &
+```
+
+A user is named as its stage, `replay` stands for whoever writes raw records, `consumer` for whoever reads forecasts.
+Reading and writing include describing a topic and its settings; a group is the beginning of names of consumer groups.
+
+"""
 _BEGIN, _END = "<!-- settings -->", "<!-- end of settings -->"
 
 
@@ -30,6 +57,7 @@ def generated(checkout: Path = CHECKOUT) -> dict[Path, str]:
         readme: _with_settings(readme.read_text()),
         docs / "topics.md": _page("Topics", "schemas/topics.py", topics_table()),
         docs / "metrics.md": _page("Metrics", "schemas/metrics.py", metrics_table()),
+        docs / "security.md": _page("Security", "schemas/access.py", _SECURITY + access_table()),
         docs / "features.md": _page("Features", "featurestore/features", _FEATURES + features_table()),
     }
 
@@ -47,6 +75,15 @@ def topics_table() -> str:
         records = ", ".join(topic.records)
         rows.append((f"`{topic.name}`", topic.meaning, topic.key, topic.content, records, str(topic.partitions), kept))
     return _table(("topic", "meaning", "key", "content", "records", "partitions", "kept"), rows)
+
+
+def access_table() -> str:
+    """Return who may read and write what as a Markdown table."""
+    rows = []
+    for user, access in ACCESS.items():
+        groups = " ".join(f"`{name}*`" for name in access.groups)
+        rows.append((f"`{user}`", " ".join(access.reads), " ".join(access.writes), groups))
+    return _table(("user", "reads", "writes", "groups"), rows)
 
 
 def metrics_table() -> str:
