@@ -27,6 +27,7 @@ from streams.commands import (
     store,
     topics,
 )
+from streams.fuzz.command import fuzz
 
 app = typer.Typer(
     name="foreshock",
@@ -60,6 +61,7 @@ app.add_typer(models.app, name="model")
 app.add_typer(dead_letter.app, name="dead-letter")
 app.add_typer(bench.app, name="bench")
 app.add_typer(store.app, name="store")
+chaos.app.command()(fuzz)
 app.add_typer(chaos.app, name="chaos")
 
 
