@@ -1,4 +1,4 @@
-"""The raw log of a seed: two minutes of four instruments, posts and transfers, with all that feeds get wrong."""
+"""The raw log of a seed: minutes of four instruments, posts and transfers, with all that feeds get wrong."""
 
 import json
 from random import Random
@@ -11,8 +11,8 @@ from streams.bench.traffic import START_NS, FrameWriter
 from streams.ingest.normaliser import HEARTBEAT
 from streams.simulation.broker import Place
 
-SECONDS = 95
-"""Event time of one log: a row each 10 s, the shortest horizon within."""
+SECONDS = 150
+"""Event time of one log: a row each 10 s; after a minute variances are known, after two forecasts are scored."""
 _MARKETS = (
     ("binance", "BTCUSDT"),
     ("binance", "ETHUSDT"),
@@ -60,7 +60,7 @@ def _market(draw: Random, start_ns: int, partition: int) -> list[Frame]:
         writer = FrameWriter(venue, symbol, partition)
         price, at_ns = draw.uniform(10, 1_000), start_ns
         while at_ns < start_ns + SECONDS * SECOND_NS:
-            at_ns += int(draw.expovariate(0.5) * SECOND_NS)
+            at_ns += int(draw.expovariate(0.35) * SECOND_NS)
             price *= 1 + draw.gauss(0, 1e-4)
             behind_ns = int(_behind(draw) * SECOND_NS)
             if (at_ns - start_ns) // SECOND_NS in silent:

@@ -12,7 +12,7 @@ from streams.simulation.faults import WEIGHTS, Fault, faults_of
 from streams.simulation.history import play
 from streams.simulation.shrink import shortest
 
-SEEDS = 200
+SEEDS = 100
 """Histories of every run of the tests; `foreshock chaos simulate` plays 1,000 and more."""
 
 ENOUGH = 5
