@@ -21,8 +21,6 @@ START_NS = 1_767_225_600_000_000_000
 
 
 TICKS = "ticks_binance_hftbacktest"
-OPENINGS = ("btcusdt_20230404.dat.gz", "btcusdt_20240718.gz", "ethusdt_20240718.gz")
-"""The first minutes of the captures: two runs, 15 months apart."""
 
 
 @pytest.fixture
@@ -32,30 +30,14 @@ def broker(tmp_path):
         yield settings_for(stack, tmp_path)
 
 
-def recorded(settings, captures, variants):
-    """Fill the raw topics, and return the hash of the backfill's rows and those of each (workers, batch)."""
-    fill(settings, find_captures(captures).messages())
-    expected, found = rows_hash(backfill_topics(settings)), {}
-    for workers, batch in variants:
-        folder = settings.state_dir / f"{workers}-{batch}"
-        varied = replace(settings, workers=workers, batch_events=batch, state_dir=folder)
-        reset(varied)
-        with pipeline(varied, ROWS_ONLY) as live:
-            live.wait_until_done(seconds=240)
-        found[workers, batch] = rows_hash(first_rows(varied))
-    return expected, found
-
-
 def test_the_recorded_captures_give_the_rows_of_the_backfill(broker, captures):
-    expected, found = recorded(broker, [captures / TICKS], [(1, 5_000)])
-    assert found == {(1, 5_000): expected}
-
-
-def test_workers_and_sizes_of_batches_change_no_row_of_the_recorded_captures(broker, captures):
-    """2 and 3 workers of each stage; micro-batches of 64 events and of 1."""
-    files = [captures / TICKS / "usdm" / name for name in OPENINGS]
-    expected, found = recorded(broker, files, [(2, 64), (3, 1)])
-    assert found == {(2, 64): expected, (3, 1): expected}
+    """Two workers of each stage, micro-batches of 64 events; other numbers are those of the chaos scenario F21."""
+    fill(broker, find_captures([captures / TICKS]).messages())
+    varied = replace(broker, workers=2, batch_events=64)
+    reset(varied)
+    with pipeline(varied, ROWS_ONLY) as live:
+        live.wait_until_done(seconds=240)
+    assert rows_hash(first_rows(varied)) == rows_hash(backfill_topics(broker))
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +50,12 @@ def played(tmp_path_factory):
         yield settings, rows_hash(backfill_topics(settings))
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_killed_stages_lose_and_change_nothing(played, tmp_path, seed):
-    """kill -9 of featurize, then infer, then ingest, at random moments. Forecasts are then computed again, rows too."""
+def test_killed_stages_lose_and_change_nothing(played, tmp_path):
+    """kill -9 of featurize, then infer, then ingest; forecasts are then computed again, rows too. More is in F1."""
     settings, expected = played
     settings = replace(settings, state_dir=tmp_path)
     reset(settings)
-    draw = random.Random(seed)
+    draw = random.Random(0)
     with pipeline(settings) as live:
         for stage in ("featurize", "infer", "ingest"):
             time.sleep(draw.uniform(0.5, 4.0))
