@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,7 +64,7 @@ def fuzzed(reader: str, plan: Plan, said: Callable[[Account], None] = lambda _: 
     for attempt in range(100):
         left = max(ends - time.monotonic(), 1.0)
         command = [reader, str(left), str(plan.seed + attempt), str(corpus), str(found), str(told)]
-        status = _followed(command, told, left, lambda account, before=total: said(_sum(before, account)))
+        status = _followed(command, told, left, partial(_say, said, total))
         total = _sum(total, _read(told))
         if status == 0:
             break
@@ -74,6 +75,10 @@ def fuzzed(reader: str, plan: Plan, said: Callable[[Account], None] = lambda _: 
     return Result(
         reader, total.engine, seeds, total.executions, total.findings, total.peak_bytes, total.slowest_seconds
     )
+
+
+def _say(said: Callable[[Account], None], before: Account, account: Account) -> None:
+    said(_sum(before, account))
 
 
 def _followed(arguments: list[str], told: Path, seconds: float, said: Callable[[Account], None]) -> int | None:
