@@ -38,10 +38,10 @@ class Remembering(Library):
 class Made:
     """What a forecaster of one profile wrote: batches of several sizes, an outage, a row that is not known."""
 
-    def __init__(self, profile):
+    def __init__(self, profile, models=None, repository=REPOSITORY):
         self.profile, self.interval_ns = profile, PROFILES[profile]
-        self.models = read_models(profile)
-        self.library = Remembering(profile, REPOSITORY, self.interval_ns)
+        self.models = models or read_models(profile)
+        self.library = Remembering(profile, repository, self.interval_ns)
         self.rows, self.forecasts = [], []
         self._random = np.random.default_rng(3)
         self._forecaster = Forecaster(self.models)

@@ -4,17 +4,21 @@ import shutil
 from collections import Counter
 
 import msgspec
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
 from schemas.errors import StateError
 from schemas.forecasts import Forecast, decode_json
 from schemas.topics import FEATURE_ROW
+from streams.infer.models import beside, read_models
 from streams.rebuild.library import Library
 from streams.rebuild.sampling import drawn
 from streams.rebuild.verdicts import NEAR, compared
 from streams.rebuild.work import read_forecasts, verdicts
-from triton_models.export import REPOSITORY
+from tests.unit.streams.rebuild.conftest import Made
+from triton_models.bundle import read
+from triton_models.export import REPOSITORY, publish
 
 
 def all_of(made):
@@ -133,6 +137,21 @@ def test_a_bundle_that_is_not_what_its_hash_says_is_told(made, tmp_path):
     (found,) = verdicts(made.log, damaged, [a_model_forecast(made)])
     assert "which is not in" in found.problem
     assert "the hash of the files" in found.problem
+
+
+def test_forecasts_with_a_version_in_shadow_are_identical(tmp_path):
+    for name in ("lstm-ticks", "performer-ticks"):
+        bundle = read(REPOSITORY / name / "1")
+        louder = {part: weights * np.float32(1.1) for part, weights in bundle.weights.items()}
+        for version, weights in (("1", bundle.weights), ("2", louder)):
+            publish(replace(bundle.spec, version=version), weights, tmp_path)
+    active, shadow = (read_models("ticks", tmp_path, version=version) for version in ("2", "1"))
+    made = Made("ticks", beside(active, shadow), tmp_path)
+    forecasts = all_of(made)
+    assert any("lstm@1" in one.experts for one in forecasts)
+    assert {one.model.version for one in forecasts} == {"2+2", "2"}
+    found = list(verdicts(made.log, made.library, forecasts))
+    assert [(one.forecast_id, one.first, one.problem) for one in found if one.kind != "identical"] == []
 
 
 def test_without_a_repository_only_persistence_is_known(made, tmp_path):
