@@ -335,6 +335,7 @@ def await_broker(settings: Settings) -> None:
             if time.monotonic() > give_up:
                 raise
             LOGGER.warning("waiting: %s", error)
+            time.sleep(0.1)
         else:
             return
 
