@@ -27,11 +27,9 @@ from streams.sources.faults import DAMAGES
 from streams.stage import Message
 
 _RATIO = 0.01
-_AHEAD_SECONDS = 240
-_QUICK_AHEAD_SECONDS = 60
-_PLAYED_SECONDS = 60
-_QUICK_PLAYED_SECONDS = 10
-_CAUGHT_UP_SECONDS = 5
+_INTENSITY = 4.0
+_PLAYED_SECONDS = 180
+_QUICK_PLAYED_SECONDS = 20
 _LEARNT_SECONDS = 60
 _DONE_SECONDS = 120.0
 _OVERSIZE_BYTES = 2 << 20
@@ -79,19 +77,19 @@ _Content = tuple[bytes | None, bytes | None, bytes, bytes]
     seconds=180,
 )
 def poison(trial: Trial) -> None:
-    """Play poison, at last at the market's speed; in a full run then also fix a reader and replay."""
+    """Play poison at the market's speed; in a full run then also fix a reader and replay."""
     spoilt: dict[_Content, str] = {}
-    ahead, played = (_QUICK_AHEAD_SECONDS, _QUICK_PLAYED_SECONDS) if trial.quick else (_AHEAD_SECONDS, _PLAYED_SECONDS)
-    market = _poisoned(trial, trial.market(ahead + played), spoilt)
+    seconds = _QUICK_PLAYED_SECONDS if trial.quick else _PLAYED_SECONDS
+    market = _poisoned(trial, trial.market(seconds, _INTENSITY), spoilt)
     with trial.running() as live:
-        with Playing(trial.settings, market, ahead_seconds=ahead) as playing:
-            live.wait(lambda: playing.is_ending, _DONE_SECONDS, "the market to end")
+        with Playing(trial.settings, market) as playing:
+            live.wait(lambda: playing.is_ending, seconds + _DONE_SECONDS, "the market to end")
         live.wait_until_done(seconds=_DONE_SECONDS)
         trial.require(not live.said, f"processes ended: {live.said}")
     logs, _ = trial.verify()
     _judge(trial, logs, spoilt)
-    played_ms = playing.ahead_ms + START_NS / 1e6 + 1e3 * (ahead + _CAUGHT_UP_SECONDS)
-    behind = most_behind(rows_written(trial.settings), playing.ahead_ms, played_ms, trial.settings.rules)
+    since_ms = playing.ahead_ms + START_NS / 1e6
+    behind = most_behind(rows_written(trial.settings), playing.ahead_ms, since_ms, trial.settings.rules)
     trial.figure("rows behind their time", behind, "s", limit=5)
     if not trial.quick:
         _fix_and_replay(trial)
