@@ -70,6 +70,8 @@ ACCESS = {
     ),
     "parity": Access((*EVENT_TOPICS, MARKET_STATE, FEATURE_ROW, OPS_MODEL), (OPS_PARITY,), ("parity", READERS_GROUP)),
     "replay": Access((), RAW_TOPICS, ()),
-    "consumer": Access((FORECAST, FORECAST_LATEST, ATTENTION, FORECAST_SCORE, CALIBRATION), (), ("consumer",)),
+    "consumer": Access(
+        (FORECAST, FORECAST_LATEST, ATTENTION, FORECAST_SCORE, CALIBRATION), (), ("consumer", READERS_GROUP)
+    ),
 }
 """By user, which is the stage's name; `replay` and feed handlers write raw records, `consumer` reads forecasts."""
