@@ -11,8 +11,8 @@ from streams.bench.traffic import START_NS, FrameWriter
 from streams.ingest.normaliser import HEARTBEAT
 from streams.simulation.broker import Place
 
-SECONDS = 150
-"""Event time of one log: a row each 10 s; after a minute variances are known, after two forecasts are scored."""
+LENGTHS = {50: 6, 90: 3, 150: 1}
+"""Seconds of event time of a log, and how often: after a minute variances are known, after two forecasts are scored."""
 _MARKETS = (
     ("binance", "BTCUSDT"),
     ("binance", "ETHUSDT"),
@@ -35,31 +35,32 @@ class Frame(NamedTuple):
 def raw_log(seed: int, rules: Rules) -> dict[Place, list[Frame]]:
     """Return the raw records of a seed, each place in the order of its log."""
     draw = Random(f"raw {seed}")
+    seconds = draw.choices(list(LENGTHS), list(LENGTHS.values()))[0]
     start_ns = START_NS + draw.randrange(3600) * SECOND_NS + draw.randrange(10) * SECOND_NS // 10
     log: dict[Place, list[Frame]] = {
         (topic, partition): [] for topic, count in rules.raw_partitions.items() for partition in range(count)
     }
     for (topic, partition), frames in log.items():
         make = {RAW_EXCHANGE: _market, RAW_ONCHAIN: _transfers, RAW_SENTIMENT: _posts}[topic]
-        made = make(draw, start_ns, partition)
+        made = make(draw, start_ns, partition, seconds)
         _spoil(draw, made)
         frames.extend(made)
-        frames.extend(_heartbeats(rules, start_ns))
+        frames.extend(_heartbeats(rules, start_ns, seconds))
         frames.sort(key=lambda frame: frame.received_ns)
         _repeat(draw, frames)
     return log
 
 
-def _market(draw: Random, start_ns: int, partition: int) -> list[Frame]:
+def _market(draw: Random, start_ns: int, partition: int, seconds: int) -> list[Frame]:
     frames: list[Frame] = []
-    silent_from = draw.randrange(SECONDS) if draw.random() < 0.3 else SECONDS
+    silent_from = draw.randrange(seconds) if draw.random() < 0.3 else seconds
     silent = range(silent_from, silent_from + draw.randrange(5, 60))
     for number, (venue, symbol) in enumerate(_MARKETS):
         if number % 2 != partition and draw.random() < 0.8:
             continue
         writer = FrameWriter(venue, symbol, partition)
         price, at_ns = draw.uniform(10, 1_000), start_ns
-        while at_ns < start_ns + SECONDS * SECOND_NS:
+        while at_ns < start_ns + seconds * SECOND_NS:
             at_ns += int(draw.expovariate(0.35) * SECOND_NS)
             price *= 1 + draw.gauss(0, 1e-4)
             behind_ns = int(_behind(draw) * SECOND_NS)
@@ -87,10 +88,10 @@ def _behind(draw: Random) -> float:
     return draw.choice((0.005, 0.005, 0.2, 1.5, -0.5))
 
 
-def _transfers(draw: Random, start_ns: int, _: int) -> list[Frame]:
+def _transfers(draw: Random, start_ns: int, _: int, seconds: int) -> list[Frame]:
     frames = []
     for number in range(draw.randrange(0, 12)):
-        at_ns = start_ns + draw.randrange(SECONDS * SECOND_NS)
+        at_ns = start_ns + draw.randrange(seconds * SECOND_NS)
         transfer = {
             "type": "token_transfer",
             "token_address": draw.choice(_TOKENS),
@@ -106,10 +107,10 @@ def _transfers(draw: Random, start_ns: int, _: int) -> list[Frame]:
     return frames
 
 
-def _posts(draw: Random, start_ns: int, _: int) -> list[Frame]:
+def _posts(draw: Random, start_ns: int, _: int, seconds: int) -> list[Frame]:
     frames = []
     for number in range(draw.randrange(0, 10)):
-        at_ns = start_ns + draw.randrange(SECONDS * SECOND_NS)
+        at_ns = start_ns + draw.randrange(seconds * SECOND_NS)
         post = {"id": number, "title": draw.choice(_TEXTS), "published": at_ns // SECOND_NS - 30}
         frames.append(_frame(at_ns, b"news", json.dumps(post).encode(), "news", "posts"))
     return frames
@@ -138,10 +139,10 @@ def _spoil(draw: Random, frames: list[Frame]) -> None:
             frames[place] = spoiled
 
 
-def _heartbeats(rules: Rules, start_ns: int) -> list[Frame]:
+def _heartbeats(rules: Rules, start_ns: int, seconds: int) -> list[Frame]:
     row_ns, late_ns = rules.row_interval_ns, rules.allowed_lateness_ns
     first = start_ns // row_ns * row_ns
-    last = start_ns + (SECONDS + 15) * SECOND_NS
+    last = start_ns + (seconds + 15) * SECOND_NS
     headers: list[tuple[str, bytes | None]] = [("source", b"ingest"), ("format", HEARTBEAT)]
     return [
         Frame(at_ns + late_ns, b"", b"", [*headers, ("receive_time_ns", b"%d" % (at_ns + late_ns))])

@@ -12,8 +12,9 @@ from streams.simulation.faults import WEIGHTS, Fault, faults_of
 from streams.simulation.history import play
 from streams.simulation.shrink import shortest
 
-SEEDS = 100
-"""Histories of every run of the tests; `foreshock chaos simulate` plays 1,000 and more."""
+SEEDS = 1_000
+LONG = 25
+"""A seed whose log is long enough for scores."""
 
 ENOUGH = 5
 """So many seeds are enough to find any planted bug."""
@@ -44,7 +45,7 @@ def test_a_seed_is_the_same_history_every_time_and_leaves_other_draws_alone():
 
 
 def test_a_history_without_faults_has_rows_forecasts_and_scores_and_ends():
-    history = play(7, [])
+    history = play(LONG, [])
     assert history.findings == []
     assert {"feature.row.v1", "forecast.volatility.v1", "forecast.score.v1", "forecast.calibration.v1"} <= {
         topic for topic, count in history.topics.items() if count
@@ -67,7 +68,7 @@ def test_a_failing_history_is_cut_down_to_the_faults_that_it_needs(monkeypatch):
     trouble = Fault(0.5, "triton", "infer", 2.0, "failing")
     others = [Fault(0.3, "rebalance", "score", 1), Fault(1.0, "compact", "infer", 1)]
     monkeypatch.setattr("streams.simulation.shrink.faults_of", lambda seed: [others[0], trouble, others[1]])
-    failed = play(1, [others[0], trouble, others[1]])
+    failed = play(LONG, [others[0], trouble, others[1]])
     faults, history = shortest(failed)
     assert faults == [trouble]
     assert {finding.invariant for finding in history.findings} == {"I5"}
