@@ -2,13 +2,13 @@
 
 import threading
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Self
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from schemas.topics import EVENT_TOPICS
-from streams.chaos.logs import Sample
+from schemas.rules import Rules
+from schemas.topics import CALIBRATION, EVENT_TOPICS, FEATURE_ROW, FORECAST, MARKET_STATE, RAW_TOPICS, topics
+from streams.chaos.logs import Place, Sample
 from streams.chaos.reading import CHECKPOINTS
 from streams.chaos.verifier import INGEST
 from streams.ends import ends_at_once
@@ -17,6 +17,13 @@ from streams.settings import Settings
 
 EVERY_SECONDS = 0.1
 _ANSWER_SECONDS = 5.0
+_COMMITS = {
+    INGEST: RAW_TOPICS,
+    "featurize": (*EVENT_TOPICS, MARKET_STATE),
+    "infer": (FEATURE_ROW, CALIBRATION),
+    "score": (FEATURE_ROW, FORECAST),
+}
+"""What each group reads, and commits."""
 
 
 class Sampler:
@@ -28,14 +35,11 @@ class Sampler:
 
     def __init__(self, settings: Settings) -> None:
         self.samples: list[Sample] = []
-        self._admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
-        partitions = range(settings.partitions)
-        # Not the admin client: librdkafka ends the process where a broker goes while it is asked for offsets.
-        self._reader = consumer(settings, "foreshock-reader")
-        self._places = [
-            (topic, partition) for topic in (*EVENT_TOPICS, *CHECKPOINTS.values()) for partition in partitions
-        ]
-        self._groups = (INGEST, *CHECKPOINTS)
+        # No admin client: librdkafka ends the process where a broker goes while one is asked (its once-only
+        # references are released twice, an assertion). These consumers join nothing.
+        self._readers = {group: consumer(settings, group) for group in _COMMITS}
+        self._committable = {group: _places(settings.rules, names) for group, names in _COMMITS.items()}
+        self._written = _places(settings.rules, (*EVENT_TOPICS, *CHECKPOINTS.values()))
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -46,7 +50,8 @@ class Sampler:
     def __exit__(self, *_: object) -> None:
         self._ending.set()
         self._thread.join()
-        self._reader.close()
+        for reader in self._readers.values():
+            reader.close()
 
     def _run(self) -> None:
         last: Sample | None = None
@@ -62,15 +67,21 @@ class Sampler:
     def _sample(self) -> Sample:
         commits = {
             (group, place.topic, place.partition): place.offset
-            for group in self._groups
-            for place in self._committed(group)
+            for group, reader in self._readers.items()
+            for place in _committed(reader, self._committable[group])
             if place.offset >= 0
         }
-        return Sample(commits, ends_at_once(self._reader, self._places))
+        return Sample(commits, ends_at_once(self._readers[INGEST], self._written, _ANSWER_SECONDS))
 
-    def _committed(self, group: str) -> Iterable[Any]:
-        asked = self._admin.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group)], request_timeout=_ANSWER_SECONDS
-        )
-        found: list[Any] = asked[group].result().topic_partitions or []
-        return found
+
+def _places(rules: Rules, names: Iterable[str]) -> list[Place]:
+    declared = topics(rules)
+    return [(name, partition) for name in names for partition in range(declared[name].partitions)]
+
+
+def _committed(reader: Consumer, places: Iterable[Place]) -> list[TopicPartition]:
+    found = reader.committed([TopicPartition(*place) for place in places], timeout=_ANSWER_SECONDS)
+    for place in found:
+        if place.error is not None:
+            raise KafkaException(place.error)
+    return found
