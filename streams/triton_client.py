@@ -275,7 +275,11 @@ class TritonClient:
             late = "DEADLINE_EXCEEDED" in str(error)
             self._count(model, "deadline" if late else "error")
             raise InferenceError(f"{model.name}: {plain(error)}") from None
-        answer = {name: result.as_numpy(name) for name in model.outputs}
+        try:
+            answer = {name: result.as_numpy(name) for name in model.outputs}
+        except (ValueError, TypeError) as error:  # the bytes are not those of the shape that came with them
+            self._count(model, "unusable")
+            raise InferenceError(f"{model.name}: the answer cannot be read: {error}") from None
         problem = problem_of(model.outputs, answer, len(next(iter(arrays.values()))))
         self._count(model, "unusable" if problem else "ok")
         if problem:

@@ -37,7 +37,7 @@ _PROGRAM = '''"""The network of this folder, which answers nonsense while a file
 import json
 from pathlib import Path
 
-import numpy as np
+import torch
 import triton_python_backend_utils as backend
 
 from triton_models.serve import TritonPythonModel as Sound
@@ -55,13 +55,14 @@ class TritonPythonModel(Sound):
         return [self.nonsense(fault, request) for request in requests] if fault else super().execute(requests)
 
     def nonsense(self, fault, request):
-        rows = len(backend.get_input_tensor_by_name(request, "features").as_numpy())
+        features = backend.get_input_tensor_by_name(request, "features")
+        rows = len(torch.from_dlpack(features.to_dlpack()))
         more = [1] if fault == "shape" else []
-        tensors = [
-            backend.Tensor(name, np.full([rows, *map(int, tail), *more], 0.5 if more else np.nan, np.float32))
-            for name, tail in self.tails.items()
-        ]
-        return backend.InferenceResponse(output_tensors=tensors)
+        value = 0.5 if more else float("nan")
+        tensors = {{name: torch.full([rows, *map(int, tail), *more], value) for name, tail in self.tails.items()}}
+        return backend.InferenceResponse(
+            output_tensors=[backend.Tensor.from_dlpack(name, each.__dlpack__()) for name, each in tensors.items()]
+        )
 '''
 
 
