@@ -11,11 +11,10 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy.typing as npt
 from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
@@ -32,7 +31,9 @@ from streams.breaker import Breaker
 from streams.connection import triton_tls
 from streams.metrics_server import Metrics
 from streams.settings import Settings
-from streams.triton_answers import plain, problem_of
+from streams.triton_answers import Answer, Arrays, Served, plain, read_answer
+
+__all__ = ["CANARY_SECONDS", "Answer", "Arrays", "Served", "TritonClient"]
 
 LOGGER = logging.getLogger("foreshock.triton")
 PATIENCE_SECONDS = 2.0
@@ -54,20 +55,6 @@ _CHANNEL = [
     ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1_000),
 ]
-
-Arrays = Mapping[str, npt.NDArray[Any]]
-Answer = dict[str, npt.NDArray[Any]]
-
-
-class Served(NamedTuple):
-    """A model as Triton serves it: what a request for it needs and what an answer must hold."""
-
-    name: str
-    version: str
-    outputs: Mapping[str, tuple[int, ...]]
-    """Name of each output to its shape behind the batch axis."""
-    canary: Arrays
-    """Inputs to which a healthy model gives a finite answer."""
 
 
 class TritonClient:
@@ -275,12 +262,7 @@ class TritonClient:
             late = "DEADLINE_EXCEEDED" in str(error)
             self._count(model, "deadline" if late else "error")
             raise InferenceError(f"{model.name}: {plain(error)}") from None
-        try:
-            answer = {name: result.as_numpy(name) for name in model.outputs}
-        except (ValueError, TypeError) as error:  # the bytes are not those of the shape that came with them
-            self._count(model, "unusable")
-            raise InferenceError(f"{model.name}: the answer cannot be read: {error}") from None
-        problem = problem_of(model.outputs, answer, len(next(iter(arrays.values()))))
+        answer, problem = read_answer(model.outputs, result, len(next(iter(arrays.values()))))
         self._count(model, "unusable" if problem else "ok")
         if problem:
             raise InferenceError(f"{model.name}: {problem}")
