@@ -32,6 +32,8 @@ from streams.kafka import read_topic
 from triton_models.export import versions
 
 _DETECTED_SECONDS = 10
+_LONGER_SECONDS = 5.0
+"""So long answers are wrong behind their notice, for forecasts to be marked in."""
 _PROGRAM = '''"""The network of this folder, which answers nonsense while a file says so."""
 
 import json
