@@ -9,17 +9,22 @@ I5 no silent gap: each scheduled forecast exists; dead letters and late events a
 Every function returns findings; none means that the invariant holds.
 """
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.topics import FED_BY, RAW_TOPICS
 from streams.chaos.logs import (
     Logs,
+    Place,
     RowMessage,
     Sample,
+    Stamps,
     Stream,
     Truth,
     Written,
@@ -168,41 +173,79 @@ def _latest_backwards(logs: Logs) -> Iterator[str]:
 
 
 def _ahead(logs: Logs, _: Truth) -> Iterator[str]:
+    written, covered = _written(logs), _covered(logs)
     for number, sample in enumerate(logs.samples):
-        for problem in (*_ingest_ahead(logs, sample), *_stage_ahead(logs, sample)):
+        for problem in (*_ingest_ahead(written, sample), *_stage_ahead(covered, sample)):
             yield f"sample {number}: {problem}"
 
 
-def _ingest_ahead(logs: Logs, sample: Sample) -> Iterator[str]:
+class _Taken(NamedTuple):
+    """What readers take of one raw partition in one stream, all in rising order."""
+
+    place: Place
+    stamps: Stamps
+    raw_offsets: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+
+
+def _written(logs: Logs) -> dict[Place, list[_Taken]]:
+    """Return by raw topic and partition where its events stand: once, for hours of samples are asked of it."""
+    found: dict[Place, list[_Taken]] = defaultdict(list)
+    for stream, stamps in logs.events.items():
+        sources, is_taken = raw_partitions(stamps), accepted(stamps)
+        for source in np.unique(sources):
+            mine = is_taken & (sources == source)
+            taken = stamps[mine]
+            found[FED_BY[stream[0]], int(source)].append(
+                _Taken(stream[:2], taken, raw_offsets(taken), logs.event_offsets[stream][mine])
+            )
+    return found
+
+
+def _ingest_ahead(written: Mapping[Place, list[_Taken]], sample: Sample) -> Iterator[str]:
     """Every event of a raw record below the commit has to stand below the ends that were read after it."""
     for (group, raw_topic, raw_partition), committed in sample.commits.items():
         if group != INGEST:
             continue
-        for stream, stamps in logs.events.items():
-            end = sample.ends.get(stream[:2])
-            if FED_BY[stream[0]] != raw_topic or end is None:
-                continue
-            mine = (raw_partitions(stamps) == raw_partition) & (raw_offsets(stamps) < committed) & accepted(stamps)
-            missing = stamps[mine & (logs.event_offsets[stream] >= end)]
-            if len(missing):
+        for taken in written.get((raw_topic, raw_partition), ()):
+            needed = int(np.searchsorted(taken.raw_offsets, committed))
+            there = int(np.searchsorted(taken.offsets, sample.ends.get(taken.place, 0)))
+            if there < needed:
                 yield (
                     f"{raw_topic}[{raw_partition}]: {committed} was committed, the event of "
-                    f"{stamp_text(int(missing[0]))} was not yet on {stream[0]}"
+                    f"{stamp_text(int(taken.stamps[there]))} was not yet on {taken.place[0]}"
                 )
 
 
-def _stage_ahead(logs: Logs, sample: Sample) -> Iterator[str]:
+class _Checkpoints(NamedTuple):
+    """Offsets of the manifests of a partition, rising, and how far each or one before it covers an input."""
+
+    place: Place
+    offsets: list[int]
+    most: list[int]
+
+
+def _covered(logs: Logs) -> dict[tuple[str, str, int], _Checkpoints]:
+    """Return what checkpoints cover, by group, input topic and partition."""
+    found: dict[tuple[str, str, int], _Checkpoints] = {}
+    for each in sorted(logs.covered, key=lambda covered: covered.offset):
+        for topic, resume in each.resume.items():
+            known = found.setdefault((each.group, topic, each.place[1]), _Checkpoints(each.place, [], []))
+            known.offsets.append(each.offset)
+            known.most.append(max(resume, *known.most[-1:], 0))
+    return found
+
+
+def _stage_ahead(covered: Mapping[tuple[str, str, int], _Checkpoints], sample: Sample) -> Iterator[str]:
     """What a stage commits has to be covered by a checkpoint that the changelog held by then."""
     for (group, topic, partition), committed in sample.commits.items():
         if group == INGEST or committed <= 0:
             continue
-        covered = [
-            each.resume.get(topic, 0)
-            for each in logs.covered
-            if each.group == group and each.place[1] == partition and each.offset < sample.ends.get(each.place, 0)
-        ]
-        if committed > max(covered, default=0):
-            yield f"{group} committed {topic}[{partition}]@{committed}; checkpoints cover {max(covered, default=0)}"
+        known = covered.get((group, topic, partition))
+        count = bisect_left(known.offsets, sample.ends.get(known.place, 0)) if known else 0
+        most = known.most[count - 1] if known and count else 0
+        if committed > most:
+            yield f"{group} committed {topic}[{partition}]@{committed}; checkpoints cover {most}"
 
 
 def _gaps(logs: Logs, truth: Truth) -> Iterator[str]:
