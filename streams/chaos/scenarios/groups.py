@@ -52,7 +52,8 @@ def kill_all(trial: Trial) -> None:
             restored = max(restored, since(killed))
         back = time.monotonic()
         live.wait(lambda: row_messages(trial.settings) >= len(truth.rows), _DONE_SECONDS, "the last row")
-        event_seconds = left / trial.settings.partitions * trial.settings.rules.row_interval_ns / 1e9
+        partitions = len({partition for partition, _ in truth.rows})
+        event_seconds = left / partitions * trial.settings.rules.row_interval_ns / 1e9
         speed = event_seconds / max(since(back), 0.1)
         live.wait_until_done(seconds=_DONE_SECONDS)
         exits = live.exits()
