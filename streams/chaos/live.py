@@ -105,7 +105,11 @@ class Live:
     def __enter__(self) -> Self:
         self._thread.start()
         if self._starting_seconds:
-            self.wait(self.reads_all, self._starting_seconds, "the stages to start")
+            try:
+                self.wait(self.reads_all, self._starting_seconds, "the stages to start")
+            except BaseException:
+                self.__exit__()  # nobody else would end what did not start well
+                raise
         return self
 
     def __exit__(self, *_: object) -> None:

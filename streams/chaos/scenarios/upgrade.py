@@ -2,6 +2,7 @@
 
 import io
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -10,12 +11,24 @@ from schemas.errors import StackError
 from schemas.topics import FEATURE_ROW
 from streams.chaos.live import ends
 from streams.chaos.scenario import Trial, scenario
+from streams.run import STAGES
 
 BEFORE = "b3d9305"
 """The release before this one: the last commit without receipts that are computed again, replays and chaos runs."""
 _SECONDS = 240
 _QUICK_SECONDS = 90
 _DONE_SECONDS = 240.0
+_LAUNCH = """
+import os
+from dataclasses import fields
+from streams.settings import Settings
+known = {"FORESHOCK_" + each.name.upper() for each in fields(Settings)}
+for name in [name for name in os.environ if name.startswith("FORESHOCK_") and name not in known]:
+    del os.environ[name]
+from streams.cli import main
+main()
+"""
+"""Runs a release without the settings that it does not know: it refuses them, and rightly so."""
 _PARTS = ("schemas", "featurestore", "triton_models", "streams", "deploy", "pyproject.toml")
 
 
@@ -33,7 +46,8 @@ def upgrade(trial: Trial) -> None:
     told = []
     for share, environment in ((1 / 3, before), (2 / 3, {}), (1, before)):
         trial.say(f"{'the release before' if environment else 'this release'} up to {share:.0%} of the rows")
-        with trial.running(environment=environment) as live:
+        commands = {stage: (sys.executable, "-c", _LAUNCH, stage) for stage in STAGES}
+        with trial.running(environment=environment, commands=commands) as live:
             if share < 1:
                 live.wait(lambda s=share: _rows(trial) >= s * messages, _DONE_SECONDS, f"{share:.0%} of the rows")  # type: ignore[misc]
             else:
