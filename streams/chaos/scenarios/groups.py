@@ -121,8 +121,9 @@ def _change(trial: Trial, live: Live, guest: str) -> None:
 
 def _longest_gap(trial: Trial, began_ms: float, ended_ms: float) -> float:
     """Return the longest time in which one partition got no row, in seconds."""
-    written: dict[int, list[float]] = {p: [began_ms] for p in range(trial.settings.partitions)}
+    written: dict[int, list[float]] = {}  # of partitions that have rows at some time
     for message in read_topic(trial.settings, FEATURE_ROW):
+        times = written.setdefault(message.partition, [began_ms])
         if began_ms < message.timestamp_ms < ended_ms:
-            written[message.partition].append(message.timestamp_ms)
+            times.append(message.timestamp_ms)
     return max(later - at for times in written.values() for at, later in pairwise([*sorted(times), ended_ms])) / 1e3
