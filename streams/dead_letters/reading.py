@@ -68,8 +68,8 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_mark(headers: Mapping[str, bytes]) -> bool:
-    """Say whether a record of the topic is an account of a replay and no letter."""
-    return MARK in headers
+    """Say whether a record of the topic is an account of a replay and no letter: a letter may bear any other header."""
+    return MARK in headers and not any(name in headers for name in ADDED)
 
 
 def opened(message: Message) -> DeadLetter:

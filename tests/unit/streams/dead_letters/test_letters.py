@@ -38,6 +38,13 @@ def test_a_letter_gives_back_the_record_with_repeated_names_values_of_none_and_h
     assert letter.app_version
 
 
+def test_a_letter_of_a_record_that_bears_the_header_of_an_account_is_a_letter():
+    letter = letter_of((*PAIRS, (MARK, b"begin")))
+    assert not reading.is_mark(letter.headers)
+    assert opened(letter).headers[-1] == (MARK, b"begin")
+    assert reading.is_mark({MARK: b"begin", "x-dlq-replay-batch": b"1"})
+
+
 def test_each_replay_counts_as_an_attempt_and_the_first_place_is_kept():
     first = (REPLAYED, b"dead-letter.v1[0]@17 raw.exchange.v1[2]@7")
     second = (REPLAYED, b"dead-letter.v1[0]@90 raw.exchange.v1[2]@400")
