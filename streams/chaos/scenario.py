@@ -1,5 +1,6 @@
 """What a scenario is, and what it may do: a function of a `Trial`, found by its decorator."""
 
+import math
 import random
 import threading
 import time
@@ -80,7 +81,8 @@ class Trial:
         self.outcome = outcome
         self.say = say
         self.draw = random.Random(f"{outcome.scenario}/{outcome.seed}")
-        self.samples: Sampler | None = None
+        self._samplers: list[Sampler] = []
+        """Of all that ran since the last verification."""
 
     @property
     def quick(self) -> bool:
@@ -112,18 +114,22 @@ class Trial:
         """Run stages while the block runs, and sample what they commit; `commands`: see `Live`."""
         self.say("starting the stages")
         with (
-            Sampler(self.settings) as self.samples,
+            Sampler(self.settings) as sampler,
             pipeline(self.settings, stages, workers, environment, starting_seconds, commands) as live,
         ):
+            self._samplers.append(sampler)
             self.say("running")
             yield live
 
     def figure(
         self, name: str, value: float, unit: str = "", *, limit: float | None = None, at_least: bool = False
     ) -> None:
-        """Keep a measurement; outside its limit the trial has failed."""
-        figure = Figure(name=name, value=round(float(value), 4), unit=unit, limit=limit, at_least=at_least)
-        self.outcome.figures.append(figure)
+        """Keep a measurement; outside its limit, or where it is no finite number, the trial has failed."""
+        if math.isfinite(value):
+            figure = Figure(name=name, value=float(value), unit=unit, limit=limit, at_least=at_least)
+            self.outcome.figures.append(figure)
+        else:  # JSON has no such number: the report could not be read again.
+            self.require(False, f"{name}: what was to be measured never came")
 
     def require(self, holds: bool, otherwise: str) -> None:
         """Note a finding where a condition does not hold."""
@@ -134,7 +140,10 @@ class Trial:
         """Check all five invariants over what is on the topics now, and count the repeats."""
         self.say("verifying")
         logs = read_logs(self.settings)
-        logs.samples = self.samples.samples if self.samples is not None else []
+        logs.samples = [sample for sampler in self._samplers for sample in sampler.samples]
+        is_sampled = any(sample.commits for sample in logs.samples)
+        self.require(is_sampled or not self._samplers, "no commit was sampled while stages ran")
+        self._samplers.clear()
         wanted = truth if truth is not None else truth_of(self.settings)
         self.outcome.findings += verify(logs, wanted)
         found = repeats(logs)
