@@ -80,6 +80,9 @@ def _private(settings: Settings, stack: Stack, wanted: Scenario, seed: int) -> S
         settings,
         bootstrap_servers=stack.bootstrap_servers,
         triton_url=stack.triton_grpc if "triton" in wanted.services else _NOWHERE,
+        # The private stack has neither, whatever one's own has.
+        kafka_security="PLAINTEXT",
+        triton_tls="off",
         heartbeat_writer="replay",
         metrics_port=free_ports().kafka,
         checkpoint_seconds=_CHECKPOINT_SECONDS,
