@@ -76,7 +76,7 @@ def block(reports: Sequence[Report]) -> str:
     ]
     for name, mine in _grouped(outcomes).items():
         passed = sum(each.passed for each in mine)
-        quick = ", outages of 10 s" if all(each.quick for each in mine) else ""
+        quick = ", outages of 10 s" if any(each.quick for each in mine) else ""
         counts = " / ".join(str(_findings(mine, invariant)) for invariant in _INVARIANTS)
         seeds = f"{passed} of {len(mine)}{quick}"
         lines.append(f"| {name} | {_fault(name)} | {seeds} | {counts} | {'; '.join(worst(mine))} |")
