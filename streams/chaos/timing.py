@@ -18,7 +18,7 @@ Slot = tuple[str, int]
 
 
 class Made(NamedTuple):
-    """A forecast: when Kafka took it, and how it was made."""
+    """A forecast: when it was given to Kafka, and how it was made."""
 
     written_ms: int
     status: str
@@ -26,7 +26,7 @@ class Made(NamedTuple):
 
 
 def rows_written(settings: Settings) -> dict[Slot, int]:
-    """Return when each scheduled forecast's row was first written, in ms since 1970."""
+    """Return when each scheduled forecast's row was first given to Kafka, in ms since 1970."""
     found: dict[Slot, int] = {}
     for message in read_topic(settings, FEATURE_ROW):
         rows = decode_rows(message.value or b"")
