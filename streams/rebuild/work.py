@@ -65,8 +65,9 @@ def _cases(
         yield from (_unreadable(forecast, error) for forecast in forecasts)
         return
     if wanted is not None:
+        known = dict(rows)
         for offset, value in log.messages(place, forecasts[0].id):
-            of = dict(rows).get(offset)
+            of = known.get(offset)
             if of is not None:
                 wanted.add(place.partition, offset, of, value)
     seen: dict[int, Seen] = {}
