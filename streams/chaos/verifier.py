@@ -37,6 +37,8 @@ from streams.chaos.logs import (
 MOST_TOLD = 5
 """Findings of one kind that are told in full; the others are counted."""
 INGEST = "ingest"
+_WHATEVER = 1 << 62
+"""Above every offset."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -226,13 +228,18 @@ class _Checkpoints(NamedTuple):
 
 
 def _covered(logs: Logs) -> dict[tuple[str, str, int], _Checkpoints]:
-    """Return what checkpoints cover, by group, input topic and partition."""
+    """Return what checkpoints cover, by group, input topic and partition.
+
+    Release 0.1.0 wrote manifests that do not tell it: where there are such, nothing is said of the partition.
+    """
     found: dict[tuple[str, str, int], _Checkpoints] = {}
+    untold = {(each.group, each.place[1]) for each in logs.covered if not each.resume}
     for each in sorted(logs.covered, key=lambda covered: covered.offset):
         for topic, resume in each.resume.items():
             known = found.setdefault((each.group, topic, each.place[1]), _Checkpoints(each.place, [], []))
             known.offsets.append(each.offset)
-            known.most.append(max(resume, *known.most[-1:], 0))
+            told = _WHATEVER if (each.group, each.place[1]) in untold else resume
+            known.most.append(max(told, *known.most[-1:], 0))
     return found
 
 
