@@ -450,11 +450,16 @@ class _Ends:
         """Return the next offset of each place that is read, or None where the broker does not answer."""
         try:
             self._reader.list_topics(timeout=_ANSWER_SECONDS)
-            ends = {
-                place: self._reader.get_watermark_offsets(TopicPartition(*place), timeout=_ANSWER_SECONDS)[1]
-                for place in self._runner.positions()
-            }
         except KafkaException:
             return None
+        ends = dict(self._known())
         self._runner.report_lag(ends)
         return ends
+
+    def _known(self) -> Iterator[tuple[Place, int]]:
+        """Leave out a place without a leader: of the others the watchdog and the lag must tell all the same."""
+        for place in self._runner.positions():
+            try:
+                yield place, self._reader.get_watermark_offsets(TopicPartition(*place), timeout=_ANSWER_SECONDS)[1]
+            except KafkaException as error:
+                LOGGER.info("%s[%d]: its end is not known: %s", *place, error.args[0].str())
