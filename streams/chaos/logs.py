@@ -85,6 +85,8 @@ class Logs(msgspec.Struct, kw_only=True):
     """(instrument, row time) of each row."""
     samples: list[Sample] = []
     covered: list[Covered] = []
+    has_earlier: bool = False
+    """Release 0.1.0 took part, whose manifests do not tell where they resume."""
 
 
 class Truth(msgspec.Struct, kw_only=True):

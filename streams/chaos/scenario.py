@@ -136,10 +136,14 @@ class Trial:
         if not holds:
             self.outcome.findings.append(Finding("accept", otherwise))
 
-    def verify(self, truth: Truth | None = None) -> tuple[Logs, Truth]:
-        """Check all five invariants over what is on the topics now, and count the repeats."""
+    def verify(self, truth: Truth | None = None, *, with_earlier: bool = False) -> tuple[Logs, Truth]:
+        """Check all five invariants over what is on the topics now, and count the repeats.
+
+        `with_earlier`: release 0.1.0 took part, of whose partitions I4 says nothing.
+        """
         self.say("verifying")
         logs = read_logs(self.settings)
+        logs.has_earlier = with_earlier
         logs.samples = [sample for sampler in self._samplers for sample in sampler.samples]
         is_sampled = any(sample.commits for sample in logs.samples)
         self.require(is_sampled or not self._samplers, "no commit was sampled while stages ran")

@@ -11,7 +11,7 @@ Every function returns findings; none means that the invariant holds.
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -37,8 +37,6 @@ from streams.chaos.logs import (
 MOST_TOLD = 5
 """Findings of one kind that are told in full; the others are counted."""
 INGEST = "ingest"
-_WHATEVER = 1 << 62
-"""Above every offset."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -176,8 +174,10 @@ def _latest_backwards(logs: Logs) -> Iterator[str]:
 
 def _ahead(logs: Logs, _: Truth) -> Iterator[str]:
     written, covered = _written(logs), _covered(logs)
+    # Of a checkpoint that does not tell what it covers nothing can be said.
+    untold = {(each.group, each.place[1]) for each in logs.covered if logs.has_earlier and not each.resume}
     for number, sample in enumerate(logs.samples):
-        for problem in (*_ingest_ahead(written, sample), *_stage_ahead(covered, sample)):
+        for problem in (*_ingest_ahead(written, sample), *_stage_ahead(covered, sample, untold)):
             yield f"sample {number}: {problem}"
 
 
@@ -228,25 +228,22 @@ class _Checkpoints(NamedTuple):
 
 
 def _covered(logs: Logs) -> dict[tuple[str, str, int], _Checkpoints]:
-    """Return what checkpoints cover, by group, input topic and partition.
-
-    Release 0.1.0 wrote manifests that do not tell it: where there are such, nothing is said of the partition.
-    """
+    """Return what checkpoints cover, by group, input topic and partition."""
     found: dict[tuple[str, str, int], _Checkpoints] = {}
-    untold = {(each.group, each.place[1]) for each in logs.covered if not each.resume}
     for each in sorted(logs.covered, key=lambda covered: covered.offset):
         for topic, resume in each.resume.items():
             known = found.setdefault((each.group, topic, each.place[1]), _Checkpoints(each.place, [], []))
             known.offsets.append(each.offset)
-            told = _WHATEVER if (each.group, each.place[1]) in untold else resume
-            known.most.append(max(told, *known.most[-1:], 0))
+            known.most.append(max(resume, *known.most[-1:], 0))
     return found
 
 
-def _stage_ahead(covered: Mapping[tuple[str, str, int], _Checkpoints], sample: Sample) -> Iterator[str]:
+def _stage_ahead(
+    covered: Mapping[tuple[str, str, int], _Checkpoints], sample: Sample, untold: Container[tuple[str, int]]
+) -> Iterator[str]:
     """What a stage commits has to be covered by a checkpoint that the changelog held by then."""
     for (group, topic, partition), committed in sample.commits.items():
-        if group == INGEST or committed <= 0:
+        if group == INGEST or committed <= 0 or (group, partition) in untold:
             continue
         known = covered.get((group, topic, partition))
         count = bisect_left(known.offsets, sample.ends.get(known.place, 0)) if known else 0

@@ -81,6 +81,14 @@ def test_what_a_restart_writes_again_is_counted_and_is_no_finding():
     assert repeats(logs) == (4, 2, 2)
 
 
+def test_only_an_earlier_release_may_write_checkpoints_that_do_not_tell_what_they_cover():
+    logs, truth = clean()
+    logs.covered[0] = Covered("featurize", CHANGELOG, 5, {})
+    assert {finding.invariant for finding in verify(logs, truth)} == {"I4"}
+    logs.has_earlier = True
+    assert verify(logs, truth) == []
+
+
 def test_a_fallback_and_an_unavailable_forecast_fill_their_slots():
     logs, truth = clean()
     for place, status in ((3, "fallback"), (4, "unavailable")):
