@@ -52,6 +52,10 @@ class Gate:
         """Let the stage go on."""
         self._file.unlink()
 
+    def forget(self) -> None:
+        """Have a stage that comes anew be told of: the one that waited is gone."""
+        self._reached.unlink(missing_ok=True)
+
     async def passed(self) -> None:
         """Wait in the way that the gate says."""
         if not self.is_closed:

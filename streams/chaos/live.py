@@ -91,11 +91,15 @@ class Live:
         with self._looking:
             self.supervisor.start([name])
 
-    def kill_for_now(self, name: str) -> None:
-        """Kill a process and start it again at once: many kills on purpose are no crash loop."""
+    def kill_for_now(self, name: str, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Kill a process and start it again at once: many kills on purpose are no crash loop.
+
+        `meanwhile` is called when it has ended.
+        """
         ended = len(self.exits(name))
         self.supervisor.kill(name)
         self.wait(lambda: len(self.exits(name)) > ended, PATIENCE_SECONDS, f"{name} to end")
+        meanwhile()
         self.start(name)
 
     def exits(self, *names: str) -> list[int]:

@@ -1,6 +1,7 @@
 """Records that take long, and processes that only look alive."""
 
 import time
+from functools import partial
 from pathlib import Path
 
 from schemas.topics import EXCHANGE_EVENT, FEATURE_ROW
@@ -51,8 +52,8 @@ def kill_slow(trial: Trial) -> None:
             time.sleep(trial.draw.uniform(0.0, _SLOWEST_SECONDS))
             ahead += committed(trial.settings, stage, gate.topic).get(gate.partition, 0) > gate.offset
             closed.remove((stage, gate))
-            gate.open()
-            live.kill_for_now(f"{stage}-0")
+            waiting = [each for name, each in closed if name == stage]
+            live.kill_for_now(f"{stage}-0", partial(_leave, gate, waiting))
         live.wait_until_done(seconds=_DONE_SECONDS)
         exits = live.exits()
     trial.require(exits == [-9] * runs, f"expected {runs} kills and no other end, got exits {exits}")
@@ -61,6 +62,13 @@ def kill_slow(trial: Trial) -> None:
     trial.figure("runs", runs)
     trial.figure("lost", lost, limit=0)
     trial.figure("commits past the record under way", ahead, limit=0)
+
+
+def _leave(gate: Gate, waiting: list[Gate]) -> None:
+    """Open the gate of a dead process; where it waited beside it the next one has to come anew."""
+    gate.open()
+    for each in waiting:
+        each.forget()
 
 
 def _slow_records(trial: Trial, folder: Path, runs: int) -> list[tuple[str, Gate]]:
@@ -102,8 +110,9 @@ def stand_still(trial: Trial) -> None:
     stall = _QUICK_STALL_SECONDS if trial.quick else trial.settings.stall_seconds
     trial.fill(trial.market(_QUICK_SLOW_MARKET_SECONDS, intensity=0.5))
     folder = trial.settings.state_dir / "gates"
-    stuck = {"featurize": Gate(folder / "featurize", EXCHANGE_EVENT, trial.draw.randrange(4), 5)}
-    stuck["infer"] = Gate(folder / "infer", FEATURE_ROW, trial.draw.randrange(4), 1)
+    count = trial.settings.partitions
+    stuck = {"featurize": Gate(folder / "featurize", EXCHANGE_EVENT, trial.draw.randrange(count), 5)}
+    stuck["infer"] = Gate(folder / "infer", FEATURE_ROW, trial.draw.randrange(count), 1)
     stuck["featurize"].close()
     stuck["infer"].close(BLOCK)
     commands = {stage: command(stage, folder / stage) for stage in stuck}
