@@ -34,11 +34,10 @@ def lose_broker(trial: Trial) -> None:
     with trial.running() as live:
         with Playing(trial.settings, trial.market(_MARKET_SECONDS, _INTENSITY)):
             time.sleep(_RUN_SECONDS)
-            before = row_messages(trial.settings)
             _end_broker(trial)
             time.sleep(away)
             trial.stack.start("kafka")
-            trial.figure("until rows go on", _resumed(trial, live, before), "s", limit=_RESUME_SECONDS)
+            trial.figure("until rows go on", _resumed(trial, live), "s", limit=_RESUME_SECONDS)
             time.sleep(_RUN_SECONDS)
         live.wait_until_done(seconds=_DONE_SECONDS)
         exits = live.exits()
@@ -71,11 +70,11 @@ def bounce_broker(trial: Trial) -> None:
             for bounce in range(bounces):
                 trial.say(f"bounce {bounce + 1} of {bounces}")
                 time.sleep(trial.draw.uniform(2.0, _RUN_SECONDS))
-                before, began = row_messages(trial.settings), time.monotonic()
+                began = time.monotonic()
                 trial.stack.kill("kafka")
                 trial.stack.start("kafka")
                 allowed += since(began) + _BOUNCE_SECONDS
-                _resumed(trial, live, before)
+                _resumed(trial, live)
                 stood += since(began)
         live.wait_until_done(seconds=_DONE_SECONDS)
         exits = live.exits()
@@ -106,6 +105,8 @@ def spoil_network(trial: Trial) -> None:
                 trial.say(f"silence for {bad:.0f} s")
                 proxy.hold()
                 time.sleep(bad)
+                grown = _behind(trial, began) - baseline
+                trial.figure("silence held rows up by", grown, "s", limit=bad / 2, at_least=True)
                 proxy.release()
                 _wait_for_lag(trial, live, began, baseline, "silent")
             live.wait_until_done(seconds=_DONE_SECONDS)
@@ -159,8 +160,8 @@ def _end_broker(trial: Trial) -> None:
         trial.stack.stop("kafka")
 
 
-def _resumed(trial: Trial, live: Live, before: int) -> float:
-    """Wait until there are more rows than before, and return how long it took."""
-    began = time.monotonic()
+def _resumed(trial: Trial, live: Live) -> float:
+    """Wait until there are more rows than the broker came back with, and return how long it took."""
+    began, before = time.monotonic(), row_messages(trial.settings)
     live.wait(lambda: row_messages(trial.settings) > before, _DONE_SECONDS, "rows to go on")
     return since(began)
