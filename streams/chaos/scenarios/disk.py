@@ -11,8 +11,7 @@ from pathlib import Path
 
 from deploy.stack import private_stack
 from schemas.errors import StackError
-from schemas.topics import FEATURE_ROW
-from streams.chaos.live import ends, fill, reset
+from streams.chaos.live import fill, reset, row_messages
 from streams.chaos.scenario import Trial, scenario, since
 
 _BROKER_MB = 256
@@ -47,7 +46,10 @@ def fill_disks(trial: Trial) -> None:
         fill(trial.settings, trial.market(_QUICK_SECONDS if trial.quick else _SECONDS))
         with trial.running() as live:
             with _full(logs_disk):
-                live.wait(lambda: _rows(trial) > 0, _DONE_SECONDS, "rows while the logs' disk is full")
+                before = row_messages(trial.settings)
+                live.wait(
+                    lambda: row_messages(trial.settings) > before, _DONE_SECONDS, "rows while the logs' disk is full"
+                )
                 trial.require(not live.said, f"processes ended of a full disk under their logs: {live.said}")
                 with _full(broker_disk):
                     full = time.monotonic()
@@ -62,10 +64,6 @@ def fill_disks(trial: Trial) -> None:
             unsaid = [line for line in live.said if line.endswith("it said nothing")]
             trial.require(not unsaid, f"processes ended without a reason: {unsaid}")
         trial.verify()
-
-
-def _rows(trial: Trial) -> int:
-    return sum(end for (topic, _), end in ends(trial.settings).items() if topic == FEATURE_ROW)
 
 
 @contextmanager

@@ -109,6 +109,7 @@ def overload(trial: Trial) -> None:
         _drained(trial, live, "burst")
     _judge_load(trial, live, sizes)
     if not trial.quick:
+        trial.verify()  # of the burst: the backlog is a log of its own
         _catch_up(trial)
     _count_expired(trial)
     trial.verify()
