@@ -6,6 +6,7 @@ from typing import Self
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from schemas.errors import StackError
 from schemas.rules import Rules
 from schemas.topics import CALIBRATION, EVENT_TOPICS, FEATURE_ROW, FORECAST, MARKET_STATE, RAW_TOPICS, topics
 from streams.chaos.logs import Place, Sample
@@ -40,6 +41,7 @@ class Sampler:
         self._readers = {group: consumer(settings, group) for group in _COMMITS}
         self._committable = {group: _places(settings.rules, names) for group, names in _COMMITS.items()}
         self._written = _places(settings.rules, (*EVENT_TOPICS, *CHECKPOINTS.values()))
+        self._error: Exception | None = None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -52,6 +54,8 @@ class Sampler:
         self._thread.join()
         for reader in self._readers.values():
             reader.close()
+        if self._error is not None:
+            raise StackError(f"commits are not sampled any more: {self._error!r}") from self._error
 
     def _run(self) -> None:
         last: Sample | None = None
@@ -60,6 +64,9 @@ class Sampler:
                 sample = self._sample()
             except KafkaException:
                 continue
+            except Exception as error:  # noqa: BLE001 - it is raised when the block ends
+                self._error = error
+                return
             if sample != last:  # the same again can break nothing new
                 self.samples.append(sample)
             last = sample

@@ -13,7 +13,7 @@ from typing import Self
 import msgspec
 
 from deploy.stack import Stack
-from schemas.errors import ForeshockError, SettingsError
+from schemas.errors import SettingsError
 from schemas.rules import SECOND_NS
 from streams.chaos.live import Live, fill, pipeline
 from streams.chaos.logs import Logs, Truth
@@ -175,7 +175,7 @@ class Playing:
         self._ahead = ahead_seconds
         self._jump = 0.0
         self._ended = threading.Event()
-        self._error: ForeshockError | None = None
+        self._error: Exception | None = None
         self._arguments = (settings, messages, speed)
         self._thread = threading.Thread(target=self._play, daemon=True)
 
@@ -183,7 +183,7 @@ class Playing:
         settings, messages, speed = self._arguments
         try:
             replay(self._until_ended(messages), raw_producer(settings), settings.rules, speed=speed, clock=self._clock)
-        except ForeshockError as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits for it is told: half a log is another log
             self._error = error
 
     def _clock(self) -> float:
