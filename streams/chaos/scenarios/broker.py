@@ -55,8 +55,8 @@ def _start_without(trial: Trial, away: float) -> None:
         began = time.monotonic()
         live.wait(live.reads_all, _DONE_SECONDS, "the stages to start")
         trial.figure("until all read after a start without it", since(began), "s", limit=_RESUME_SECONDS)
-        most = max(len(live.exits(name)) for name in live.supervisor.names)
         live.wait_until_done(seconds=_DONE_SECONDS)
+        most = max(len(live.exits(name)) for name in live.supervisor.names)
     trial.figure("ends of one process without it", most, limit=1)
 
 
