@@ -43,8 +43,8 @@ def play(seed: int, faults: Sequence[Fault] | None = None) -> History:
             world.problems.append(str(error))
         finally:
             loop.close()
-        world.settle()
-        findings = [Finding("ends", text) for text in world.problems] + _broken(world)
+        problems = world.problems + loop.problems
+        findings = [Finding("ends", text) for text in problems] + _broken(world)
     topics: dict[str, int] = {}
     for (topic, _), written in world.broker.written.items():
         topics[topic] = topics.get(topic, 0) + len(written)

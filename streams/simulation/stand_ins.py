@@ -14,12 +14,11 @@ from unittest.mock import patch
 
 from streams import kafka, runner, triton_client, watchdog
 from streams.featurize import stage as featurize_stage
-from streams.infer import stage as infer_stage
 from streams.infer import versions
 from streams.infer.models import Models
 from streams.ingest import process as ingest_process
 from streams.simulation import clients, triton
-from streams.simulation.clock import START_SECONDS, VirtualLoop, here
+from streams.simulation.clock import here
 
 _TIMED = (kafka, runner, watchdog, triton_client, versions, ingest_process)
 _ENDING = (runner, watchdog, featurize_stage, ingest_process)
@@ -68,6 +67,3 @@ def standing_in(
         put(versions, "read_models", lambda *_, **__: models)
         put(ingest_process, "uuid", names)
         yield
-
-
-__all__ = ["START_SECONDS", "VirtualLoop", "infer_stage", "standing_in"]

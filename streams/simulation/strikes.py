@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from streams.simulation.clock import START_SECONDS, Process
+from streams.simulation.clock import Process
 from streams.simulation.faults import Fault, Kind
 
 if TYPE_CHECKING:
@@ -139,6 +139,3 @@ def compact(world: "World", _: Fault) -> None:
     """Have the log cleaner run over all compacted topics."""
     removed = sum(world.broker.compact(place) for place in world.broker.written if place[0] in world.broker.compacted)
     world.say(f"{removed} records compacted away")
-
-
-__all__ = ["START_SECONDS", "STRIKES"]

@@ -23,13 +23,14 @@ from streams.metrics_server import Metrics
 from streams.score.stage import ScoreStage
 from streams.settings import Settings
 from streams.simulation import triton
-from streams.simulation.broker import Broker, Delays, Place
+from streams.simulation.broker import Broker, Delays
 from streams.simulation.clients import Surroundings
 from streams.simulation.clock import START_SECONDS, Network, Process, VirtualLoop, here
 from streams.simulation.faults import LAST_SECONDS, STAGES, Fault
 from streams.simulation.groups import Group
 from streams.simulation.hosts import StageHost, run_ingest
 from streams.simulation.raw import raw_log
+from streams.simulation.strikes import STRIKES
 from streams.stage import Message, Stage
 from streams.watchdog import STUCK
 
@@ -263,8 +264,6 @@ class World:
             self.begin(stage, number)
 
     def _strike(self, fault: Fault) -> None:
-        from streams.simulation.strikes import STRIKES
-
         self.say(f"fault: {fault}")
         STRIKES[fault.kind](self, fault)
 
@@ -286,17 +285,11 @@ class World:
                 if at < end:
                     return f"{stage} has read {topic}[{partition}] up to {at} of {end}"
         for partition in range(SETTINGS.partitions):
-            done, end = (
-                self.groups["infer"].committed.get((FEATURE_ROW, partition)),
-                self.broker.end((FEATURE_ROW, partition)),
-            )
+            done = self.groups["infer"].committed.get((FEATURE_ROW, partition))
+            end = self.broker.end((FEATURE_ROW, partition))
             if done != end:
                 return f"infer has finished rows of partition {partition} up to {done} of {end}"
         return ""
-
-    def settle(self) -> None:
-        """Let no problem of the loop itself pass unseen."""
-        self.problems += self.loop.problems
 
 
 _INPUTS = [
@@ -304,6 +297,3 @@ _INPUTS = [
     *((stage.name, topic) for stage in (FeaturizeStage, InferStage, ScoreStage) for topic in stage.topics),
 ]
 """What must have been read to its end."""
-
-
-__all__ = ["SETTINGS", "Place", "World", "catalogue"]
