@@ -35,6 +35,7 @@ _To = Annotated[str, typer.Option("--to", help="Only letters written before: as 
 _AGO = re.compile(r"(\d+)([smhd])")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _LINE_BYTES = 16
+_MOST_TEXT = 4_096
 
 
 @app.command("list")
@@ -78,9 +79,8 @@ def _table(rows: list[dict[str, object]]) -> Table:
     for row in rows:
         place = str(row["place"]).rpartition("@")[2]
         names = ("reason", "stage", "origin", "message", "first_bytes")
-        table.add_row(
-            place, _clock(row["time_ms"]), *(escape(str(row[name])) for name in names), "yes" if row["replayed"] else ""
-        )
+        texts = (escape(readable(str(row[name]).encode(), _MOST_TEXT)) for name in names)
+        table.add_row(place, _clock(row["time_ms"]), *texts, "yes" if row["replayed"] else "")
     return table
 
 
@@ -99,7 +99,7 @@ def show(
         "record": str(letter.origin),
         "stage": letter.stage,
         "reason": letter.reason,
-        "message": readable(letter.message.encode(), 4096),
+        "message": readable(letter.message.encode(), _MOST_TEXT),
         "app version": letter.app_version,
         "attempts": str(letter.attempts),
         "key": readable(letter.key, 256) if letter.key is not None else "none",
