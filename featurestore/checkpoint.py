@@ -88,7 +88,7 @@ def decode_state(blob: bytes, rules_id: str, partition: int) -> EngineState:
             raise StateError(f"expected a checkpoint of at most {_MOST_BYTES} bytes: delete it and rebuild")
         packed = zstandard.ZstdDecompressor().decompress(frame, max_output_size=_MOST_BYTES)
         state = msgspec.msgpack.decode(packed, type=EngineState)
-    except (zstandard.ZstdError, msgspec.DecodeError) as error:
+    except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         problem = f"the checkpoint of partition {partition} is damaged ({error}): delete it and rebuild"
         raise StateError(problem) from None
     if state.rules_id != rules_id:
@@ -97,7 +97,8 @@ def decode_state(blob: bytes, rules_id: str, partition: int) -> EngineState:
             "let the workers of the old rules drain the topics, then start with new topics"
         )
     if state.partition != partition:
-        raise StateError(f"expected a checkpoint of partition {partition}, got one of {state.partition}")
+        problem = f"expected a checkpoint of partition {partition}, got one of {state.partition}"
+        raise StateError(f"{problem}: delete it and rebuild")
     return state
 
 
@@ -168,6 +169,8 @@ def unpack_space(state: SpaceState, space: Space) -> None:
     }
     if any(len(array) != rows for pair in space.carries.values() for array in (*pair, space.first_tile)):
         raise StateError("the checkpoint holds columns of other lengths: delete it and rebuild")
+    if any((index >= space.head).any() for _, index in space.carries.values()):
+        raise StateError("the checkpoint carries numbers of tiles that are not closed: delete it and rebuild")
     space.forgotten = dict(state.forgotten)
     if state.books is not None:
         _unpack_books(state.books, space.books, rows)

@@ -20,6 +20,8 @@ from schemas.forecasts import encode_json
 from schemas.rows import Rows, encode_row_messages, row_headers
 from schemas.topics import FEATURE_ROW, MARKET_STATE
 
+_LAST_NS = 1 << 62
+
 
 @dataclass(frozen=True)
 class Output:
@@ -197,6 +199,7 @@ class Closing:
     @classmethod
     def restored(cls, state: ClosedState, partition: int, rules: Rules, sets: FeatureSets) -> "Closing":
         """Return what `state` says; raises StateError where it cannot be."""
+        _check_borders(state, rules)
         closing = cls(partition, rules, sets, state.closed, state.first_row_ns, state.starts)
         closing.row_border_ns = state.row_border_ns
         closing.tiler.last_event_tile = state.last_event_tile
@@ -212,3 +215,19 @@ class Closing:
             unpack_space(state.spaces[home], space)
         closing.tiler.join()
         return closing
+
+
+def _check_borders(state: ClosedState, rules: Rules) -> None:
+    """Raise StateError for borders that no engine comes to: rows would never end, or read what is not kept."""
+    tile_ns, step = rules.tile_interval_ns, rules.row_interval_ns
+    begun_ns = state.first_row_ns - step
+    closed_ns = state.closed * tile_ns
+    last_ns = max(closed_ns, begun_ns)
+    if (
+        state.row_border_ns % step
+        or state.first_row_ns % step
+        or not 0 <= begun_ns <= state.row_border_ns <= last_ns <= _LAST_NS
+        or closed_ns - state.row_border_ns > SPAN_TILES * tile_ns
+        or not 0 <= state.book.merged * tile_ns <= last_ns
+    ):
+        raise StateError("the checkpoint holds borders that do not fit each other: delete it and rebuild")

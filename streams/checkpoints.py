@@ -19,6 +19,7 @@ from schemas.errors import StateError
 
 CHUNK_BYTES = 512 << 10
 _MANIFEST = b"manifest"
+_ANEW = "delete the stage's checkpoint topic and run `foreshock topics apply` to start from the log's beginning"
 
 
 class CheckpointLog(Protocol):
@@ -72,10 +73,7 @@ class CheckpointStore:
             if blob is not None:
                 return blob
         if manifests:
-            raise StateError(
-                f"checkpoint of partition {partition}: none of {len(manifests)} is complete; "
-                "delete the stage's checkpoint topic and run `foreshock topics apply` to start from the log's beginning"
-            )
+            raise StateError(f"checkpoint of partition {partition}: none of {len(manifests)} is complete; {_ANEW}")
         return None
 
     async def save(
@@ -139,8 +137,8 @@ def manifests_written(key: bytes | None, value: bytes | None) -> Iterator[tuple[
 def _manifests(partition: int, records: Mapping[bytes, bytes]) -> list[_Manifest]:
     try:
         return [msgspec.json.decode(value, type=_Manifest) for key, value in records.items() if key.endswith(_MANIFEST)]
-    except msgspec.DecodeError as error:
-        raise StateError(f"checkpoint of partition {partition}: unreadable manifest: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StateError(f"checkpoint of partition {partition}: unreadable manifest: {error}; {_ANEW}") from None
 
 
 def _joined(manifest: _Manifest, records: Mapping[bytes, bytes]) -> bytes | None:

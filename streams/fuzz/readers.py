@@ -14,6 +14,7 @@ from schemas.batches import NAMES, Progress, decode_batch, field_names
 from schemas.forecasts import JSON_RECORDS, decode_json, encode_json
 from schemas.rows import decode_rows, encode_rows
 from schemas.rules import SECOND_NS
+from schemas.tensors import HORIZONS
 from streams.formats import Decode, formats, run_decoders
 from streams.formats.book import BookChange
 from streams.infer.forecaster import Forecaster
@@ -21,6 +22,7 @@ from streams.infer.models import persistence
 from streams.ingest.book import read_change
 from streams.ingest.checkpoints import last_checkpoints
 from streams.ingest.state import NormaliserState
+from streams.score.scorer import Scorer
 
 _LAST = 2**63
 
@@ -37,12 +39,12 @@ def readers() -> Mapping[str, Reader]:
     """Return every reader by name: formats by theirs, codecs as `batch`, `rows`, `json-forecast`, `state-infer`.
 
     >>> [name for name in readers() if name.startswith("state")]
-    ['state-featurize', 'state-infer', 'state-ingest', 'state-ingest-chunks']
+    ['state-featurize', 'state-infer', 'state-ingest', 'state-ingest-chunks', 'state-score']
     """
     found = {name: Reader(partial(_format, name, decode)) for name, decode in formats().items()}
     found |= {f"json-{name}": Reader(partial(_json, kind)) for name, kind in JSON_RECORDS.items()}
     found |= {"batch": Reader(_batch), "rows": Reader(_rows), "progress": Reader(_progress)}
-    states = {"ingest": _ingest, "ingest-chunks": _chunks, "featurize": _featurize, "infer": _infer}
+    states = {"ingest": _ingest, "ingest-chunks": _chunks, "featurize": _featurize, "infer": _infer, "score": _score}
     found |= {f"state-{name}": Reader(read, (StateError,)) for name, read in states.items()}
     return MappingProxyType(dict(sorted(found.items())))
 
@@ -130,3 +132,9 @@ def _infer(value: bytes) -> None:
     forecaster = Forecaster(persistence("ticks", SECOND_NS))
     forecaster.restore(value)
     Forecaster(persistence("ticks", SECOND_NS)).restore(forecaster.state())
+
+
+def _score(value: bytes) -> None:
+    scorer = Scorer(HORIZONS["ticks"], SECOND_NS)
+    scorer.restore(value)
+    Scorer(HORIZONS["ticks"], SECOND_NS).restore(scorer.state())

@@ -226,7 +226,7 @@ class Forecaster:
         try:
             state = msgspec.msgpack.decode(blob, type=State)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise StateError(f"infer: unreadable checkpoint: {error}") from None
+            raise StateError(f"infer: unreadable checkpoint: {error}: {_ANEW}") from None
         room = 4 * len(state.horizons) * WIDTHS
         if any(len(one.widths) != room or one.count < 0 for one in state.widths.values()):
             raise StateError(f"infer: expected a checkpoint with {WIDTHS} widths a horizon, got others: {_ANEW}")

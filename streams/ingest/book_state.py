@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from schemas import DecodeError, StateError
 from streams.formats.book import BookChange, NumberLevel, TextLevel
 from streams.ingest.book import Book, Reading, Side, Standing, read_change
+from streams.ingest.checkpoints import ANEW
 from streams.ingest.decimals import pack_decimals, unpack_decimals
 
 
@@ -85,7 +86,8 @@ def unpack(state: BookState) -> Book:
         _unpack_side(book.asks, state.asks)
         book.waiting.extend(_unpack_waiting(waiting, state) for waiting in state.waiting)
     except (ValueError, DecodeError) as error:
-        raise StateError(f"the book of {state.instrument_id} in a checkpoint of ingest is damaged: {error}") from None
+        what = f"the book of {state.instrument_id} in a checkpoint of ingest is damaged"
+        raise StateError(f"{what}: {error}; {ANEW}") from None
     book.waiting_levels = sum(reading.size for reading in book.waiting)
     return book
 

@@ -19,6 +19,8 @@ from schemas import StateError
 from schemas.topics import INGEST_CHECKPOINT
 
 CHUNK_BYTES = 512 << 10
+ANEW = f"delete {INGEST_CHECKPOINT} and all inner topics and run `foreshock topics apply` to begin anew"
+"""What to do where a checkpoint is lost."""
 
 Place = tuple[str, int]
 """A raw topic and a partition."""
@@ -117,17 +119,14 @@ def _found(place: Place, keys: list[bytes], values: dict[bytes, bytes]) -> Found
             return Found(blob, max(each.epoch for each in manifests), keys)
     if not manifests:
         return Found(b"", 0, keys)
-    raise StateError(
-        f"checkpoint of {place[0]}[{place[1]}]: none of {len(manifests)} is complete; "
-        f"delete {INGEST_CHECKPOINT} and all inner topics and run `foreshock topics apply` to begin anew"
-    )
+    raise StateError(f"checkpoint of {place[0]}[{place[1]}]: none of {len(manifests)} is complete; {ANEW}")
 
 
 def _manifest(value: bytes) -> _Manifest:
     try:
         return msgspec.msgpack.decode(value, type=_Manifest)
     except msgspec.MsgspecError as error:
-        raise StateError(f"{INGEST_CHECKPOINT}: a manifest cannot be read: {error}") from None
+        raise StateError(f"{INGEST_CHECKPOINT}: a manifest cannot be read: {error}; {ANEW}") from None
 
 
 def _joined(manifest: _Manifest, values: dict[bytes, bytes]) -> bytes | None:

@@ -23,6 +23,7 @@ from streams.formats.book import BookChange
 from streams.ingest.book import Reading, read_change
 from streams.ingest.books import Books
 from streams.ingest.buffer import Buffer
+from streams.ingest.checkpoints import ANEW
 from streams.ingest.state import NormaliserState, TradeKind
 from streams.stage import Headers, Message, Record
 
@@ -96,7 +97,7 @@ class Normaliser:
         """Go on from `state`, which stays as it is; for a new Normaliser. Raises StateError."""
         place = f"{self._raw_topic}[{self._raw_partition}]"
         if (state.raw_topic, state.raw_partition) != (self._raw_topic, self._raw_partition):
-            raise StateError(f"{place}: the checkpoint is of {state.raw_topic}[{state.raw_partition}]")
+            raise StateError(f"{place}: the checkpoint is of {state.raw_topic}[{state.raw_partition}]; {ANEW}")
         if state.rules_id != self._rules_id:
             raise StateError(
                 f"{place}: the checkpoint has the rules {state.rules_id}, this process {self._rules_id}; "

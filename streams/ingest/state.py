@@ -6,6 +6,7 @@ import pyarrow as pa
 from featurestore.clock import ClockState
 from schemas import StateError
 from streams.ingest.book_state import BookState
+from streams.ingest.checkpoints import ANEW
 
 _MAX_BYTES = 1 << 30
 """What a state may take before it is compressed: 500 MB are 15,000 books of 1,000 levels a side."""
@@ -57,4 +58,4 @@ class NormaliserState(msgspec.Struct, kw_only=True):
             packed = pa.decompress(value[8:], min(size, _MAX_BYTES), codec="zstd", asbytes=True)
             return msgspec.msgpack.decode(packed, type=cls)
         except (msgspec.MsgspecError, ValueError, OSError, pa.ArrowException) as error:
-            raise StateError(f"a checkpoint of ingest cannot be read: {error}") from None
+            raise StateError(f"a checkpoint of ingest cannot be read: {error}; {ANEW}") from None

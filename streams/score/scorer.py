@@ -15,19 +15,18 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from schemas.errors import StateError
 from schemas.forecasts import Forecast
 from schemas.rows import Rows, decode_rows
 from schemas.rules import HOUR_NS, MINUTE_NS, SECOND_NS
 from schemas.tensors import HORIZON_NS
 from schemas.topics import FEATURE_ROW, FORECAST
-from streams.score.cells import Cell, CellState, Pace, Waiting
+from streams.score.cells import Cell, Pace, Waiting
 from streams.score.drift import DriftWatch
 from streams.score.inputs import Range
 from streams.score.losses import COMBINED, floor, score
 from streams.score.records import calibration_record, check, score_record, waiting_for
+from streams.score.state import State, decode_state
 from streams.stage import Record
-from triton_models.drift import DriftState
 from triton_models.online.regimes import UNKNOWN, Filter, Seen, Watched
 
 SPARSE_NS = 5 * MINUTE_NS
@@ -48,20 +47,6 @@ class _Row(NamedTuple):
     """By instrument, as of this row."""
     before: Seen | None
     """What the filter of regimes held before this row: to be read again, it must not have been read."""
-
-
-class State(msgspec.Struct, frozen=True):
-    """What a checkpoint holds; rows that are kept for late forecasts are read again."""
-
-    resume: dict[str, int]
-    row_ns: int
-    forecast_ns: int
-    origins: dict[str, int]
-    waiting: list[Waiting]
-    cells: dict[str, dict[str, CellState]]
-    """By instrument and horizon."""
-    seen: Seen | None
-    drift: dict[str, DriftState] = {}
 
 
 class Scorer:
@@ -228,11 +213,7 @@ class Scorer:
 
     def restore(self, blob: bytes) -> Mapping[str, int]:
         """Go back to a checkpoint and return where to read on; raises StateError where it is unreadable."""
-        try:
-            state = msgspec.msgpack.decode(blob, type=State)
-        except msgspec.DecodeError as error:
-            hint = "another release wrote it; `foreshock down --wipe` begins anew"
-            raise StateError(f"score: unreadable checkpoint: {error}; {hint}") from None
+        state = decode_state(blob, self.horizons)
         self._row_ns, self._forecast_ns = state.row_ns, state.forecast_ns
         self._origins, self._drift = state.origins, DriftWatch(self.horizons, state.drift, self._trained_on)
         self._cells = {

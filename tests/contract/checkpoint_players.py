@@ -1,5 +1,6 @@
 """The four stages that keep a state, as they take records one by one without a broker."""
 
+from functools import cache
 from typing import Protocol
 
 import msgspec
@@ -79,6 +80,11 @@ class Player(Protocol):
         """Go on from a state."""
 
 
+@cache
+def _catalogue():
+    return Catalogue.discover(RULES).subset(FEATURES)
+
+
 def _made(records):
     return [Made(each.topic, each.key, each.value, list(each.headers)) for each in records]
 
@@ -101,7 +107,9 @@ class IngestPlayer:
         return []
 
 
-class _Engine(msgspec.Struct):
+class Engine(msgspec.Struct):
+    """What a restart of featurize finds: its checkpoint, and the topic of its parts."""
+
     blob: bytes
     parts: list[bytes]
 
@@ -110,7 +118,7 @@ class FeaturizePlayer:
     """Its parts of the market come back to it, from a topic that outlives it."""
 
     def __init__(self):
-        self.catalogue = Catalogue.discover(RULES).subset(FEATURES)
+        self.catalogue = _catalogue()
         self.engine = PartitionEngine(0, RULES, self.catalogue)
         self.parts = []
         self.resume = {}
@@ -133,10 +141,10 @@ class FeaturizePlayer:
         self.engine.apply(MARKET_STATE, offset, {"rules_id": RULES.rules_id.encode()}, value)
 
     def state(self):
-        return [], msgspec.msgpack.encode(_Engine(self.engine.checkpoint().blob, self.parts))
+        return [], msgspec.msgpack.encode(Engine(self.engine.checkpoint().blob, self.parts))
 
     def restore(self, blob):
-        told = msgspec.msgpack.decode(blob, type=_Engine)
+        told = msgspec.msgpack.decode(blob, type=Engine)
         self.engine = PartitionEngine.restore(told.blob, 0, RULES, self.catalogue)
         self.resume, self.parts = self.engine.resume, list(told.parts)
         for offset, part in list(enumerate(self.parts))[self.resume.get(MARKET_STATE, 0) :]:
