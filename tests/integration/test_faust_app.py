@@ -141,13 +141,13 @@ def _end_group(settings):
 
 
 def _deletion_error(settings):
-    admin = broker._admin(settings)
+    admin = broker.admin(settings)
     error = admin.delete_consumer_groups([GROUP])[GROUP].exception(10)
     return error.args[0].code() if isinstance(error, KafkaException) else error
 
 
 def _empty(settings, names):
-    admin = broker._admin(settings)
+    admin = broker.admin(settings)
     broker.create_topics(settings)
     for future in admin.delete_topics(names).values():
         future.result(20)

@@ -169,7 +169,7 @@ def bench(kafka, tmp_path):
 
 def end_group(settings):
     """Drop the group of the test before, once its static members have timed out."""
-    admin = broker._admin(settings)  # kept: the answers come only while it lives
+    admin = broker.admin(settings)  # kept: the answers come only while it lives
     give_up = time.monotonic() + 3 * SESSION_SECONDS
     while time.monotonic() < give_up:
         try:
@@ -184,7 +184,7 @@ def end_group(settings):
 
 
 def empty_topics(settings):
-    admin = broker._admin(settings)
+    admin = broker.admin(settings)
     broker.create_topics(settings)
     for future in admin.delete_topics(list(TOPICS)).values():
         future.result(20)
