@@ -303,4 +303,4 @@ def test_a_worker_refuses_topics_with_another_number_of_partitions(bench):
     bench.settings = Settings(bootstrap_servers=bench.settings.bootstrap_servers, partitions=3, metrics_port=0)
     process = bench.start(0)
     assert process.wait(20) == 1
-    assert "has 4 partitions, the settings say 3" in process.log.read_text()
+    assert "has 4 partitions, FORESHOCK_PARTITIONS says 3" in process.log.read_text()

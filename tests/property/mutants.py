@@ -288,8 +288,8 @@ def any_record_counts_as_heard(patch: MonkeyPatch) -> None:
     """A venue lives on by records that carry no event time."""
     place = Normaliser._place
 
-    def placed(self: Normaliser, event: Any, *rest: Any) -> None:
-        place(self, event, *rest)
+    def placed(self: Normaliser, event: Any, *rest: Any, **named: Any) -> None:
+        place(self, event, *rest, **named)
         if event.venue in self._clock._venues:
             self._clock._venues[event.venue].heard_ns = self._clock.receive_time_ns
 

@@ -67,7 +67,7 @@ SHOWN = {
     "a_future_event_moves_its_clock": (SEVERAL, (3, 1), "differs"),
     "rings_dropped_on_leaving_the_list": (ORDER, (1, 2), "differs"),
     "last_times_from_rings": (LOG, (4, 0), "differs"),
-    "one_border_for_tiles_and_rows": (LOG, (1, 3), "differs"),
+    "one_border_for_tiles_and_rows": (LOG, (1, 3), "raises"),
     "generations_named_by_number_alone": (Stores(), (16, 23, 32), "raises"),
     "checkpoint_before_its_market_part": (STEADY, (6,), "stuck"),
     "first_row_waits_for_parts": (ORDER, (1, 0), "stuck"),
