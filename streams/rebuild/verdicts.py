@@ -78,11 +78,11 @@ def _within(path: str, one: Any, other: Any) -> Iterator[Difference]:
     elif isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
         for place, pair in enumerate(zip(one, other, strict=True)):
             yield from _within(f"{path}[{place}]", *pair)
-    elif one != other:
+    elif repr(one) != repr(other):  # 0.0 equals -0.0 and 1 equals 1.0, and their bits do not
         yield Difference(path, one, other, _relative(one, other))
 
 
 def _relative(one: Any, other: Any) -> float | None:
     if not isinstance(one, float) or not isinstance(other, float):
         return None
-    return abs(one - other) / max(abs(one), abs(other))
+    return abs(one - other) / (max(abs(one), abs(other)) or 1.0)

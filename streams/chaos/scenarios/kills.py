@@ -16,6 +16,8 @@ _QUICK_KILLS = 3
 _QUICK_SECONDS = 45
 _DONE_SECONDS = 240.0
 _MOMENT_SECONDS = 6.0
+_RUNNING_SECONDS = 30.0
+"""Beyond the session timeout, by the table."""
 _SPEED = 10.0
 
 
@@ -28,15 +30,20 @@ def kill_workers(trial: Trial) -> None:
     truth = truth_of(trial.settings)
     workers = {"ingest": 1 if trial.quick else 2, "featurize": 2}
     turns = cycle(trial.draw.sample(STAGES, len(STAGES)))
+    slowest = 0.0
     with trial.running(workers=workers) as live:
         for kill in range(1, kills + 1):
             due = kill * len(truth.rows) / (kills + 1)
             live.wait(lambda due=due: row_messages(trial.settings) >= due, _DONE_SECONDS, f"{due:.0f} row messages")  # type: ignore[misc]
             stage = next(turns)
             live.supervisor.kill(f"{stage}-{trial.draw.randrange(workers.get(stage, 1))}")
+            killed = time.monotonic()
+            live.wait(live.reads_all, _DONE_SECONDS, f"all partitions to be read again after a kill of {stage}")
+            slowest = max(slowest, time.monotonic() - killed)
         live.wait_until_done(seconds=_DONE_SECONDS)
         exits = _exits(live)
     trial.require(exits == [-9] * kills, f"expected {kills} kills and no other end, got exits {exits}")
+    trial.figure("all read again after", slowest, "s", limit=trial.settings.session_timeout_seconds + _RUNNING_SECONDS)
     trial.verify(truth)
 
 
