@@ -223,22 +223,29 @@ def fill(settings: Settings, messages: Iterable[RawMessage]) -> None:
 
 
 def reset(settings: Settings, *, keep: Iterable[str] = RAW_TOPICS) -> None:
-    """Forget all but the raw topics, so that the same raw log can be processed anew; `keep=()`: these too."""
+    """Forget all but the raw topics, so that the same raw log can be processed anew; `keep=()`: these too.
+
+    Commits go with their topics; those of topics that are kept are waited for, as long as a static member
+    that has ended still counts as one.
+    """
     admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
     doomed = topics(settings.rules).keys() - set(keep)
     existing = [name for name in admin.list_topics(timeout=_ADMIN_SECONDS).topics if name in doomed]
     for future in (admin.delete_topics(existing, operation_timeout=_ADMIN_SECONDS) if existing else {}).values():
         future.result()
-    groups = [group.group_id for group in admin.list_consumer_groups().result().valid]
-    if groups:
-        for future in admin.delete_consumer_groups(groups).values():
-            future.exception(timeout=_ADMIN_SECONDS)
     give_up = time.monotonic() + _ADMIN_SECONDS
-    while set(admin.list_topics(timeout=_ADMIN_SECONDS).topics) & doomed:
+    while set(admin.list_topics(timeout=_ADMIN_SECONDS).topics) & doomed or (not _groups_gone(admin) and keep):
         if time.monotonic() > give_up:
-            raise StackError(f"the broker did not delete its topics within {_ADMIN_SECONDS:g} s")
+            raise StackError(f"the broker did not delete its topics and groups within {_ADMIN_SECONDS:g} s")
         time.sleep(_LOOK_SECONDS)
     prepare(settings)
+
+
+def _groups_gone(admin: AdminClient) -> bool:
+    """Delete all consumer groups that have no member, and return whether none is left."""
+    groups = [group.group_id for group in admin.list_consumer_groups().result().valid]
+    asked = admin.delete_consumer_groups(groups) if groups else {}
+    return all(future.exception(timeout=_ADMIN_SECONDS) is None for future in asked.values())
 
 
 def first_rows(settings: Settings) -> dict[tuple[int, int], bytes]:

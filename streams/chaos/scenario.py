@@ -15,7 +15,8 @@ import msgspec
 from deploy.stack import Stack
 from schemas.errors import SettingsError
 from schemas.rules import SECOND_NS
-from streams.chaos.live import Live, fill, pipeline
+from schemas.topics import RAW_TOPICS
+from streams.chaos.live import Live, fill, pipeline, reset
 from streams.chaos.logs import Logs, Truth
 from streams.chaos.reading import read_logs, truth_of
 from streams.chaos.sampler import Sampler
@@ -96,6 +97,11 @@ class Trial:
     def market(self, seconds: int, intensity: float = 1.0) -> Iterator[RawMessage]:
         """Return the built-in market of this trial's seed."""
         return market(self.outcome.seed, START_NS, seconds, intensity=intensity)
+
+    def reset(self, *, keep: Iterable[str] = RAW_TOPICS) -> None:
+        """Empty all topics but `keep` for another run of this trial: what was committed before is over."""
+        reset(self.settings, keep=keep)
+        self._samplers.clear()
 
     def fill(self, messages: Iterable[RawMessage]) -> None:
         """Put all of `messages` on the raw topics."""

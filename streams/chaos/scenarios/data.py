@@ -8,7 +8,7 @@ import msgspec
 from schemas.forecasts import Forecast, decode_json
 from schemas.rules import SECOND_NS
 from schemas.topics import FORECAST
-from streams.chaos.live import Live, reset, rows_hash
+from streams.chaos.live import Live, rows_hash
 from streams.chaos.logs import Logs, Truth
 from streams.chaos.reading import truth_of, truth_of_messages
 from streams.chaos.records import has_event_times, is_named
@@ -85,7 +85,7 @@ def replay_again(trial: Trial) -> None:
     hashes, means = set(), []
     for number, (workers, events) in enumerate(ways):
         if number:
-            reset(trial.settings)
+            trial.reset()
         truth = truth or truth_of(trial.settings)
         environment = {"FORESHOCK_BATCH_EVENTS": str(events)}
         with trial.running(workers=_workers(workers, quick=trial.quick), environment=environment) as live:

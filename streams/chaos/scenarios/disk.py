@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deploy.stack import private_stack
 from schemas.errors import StackError
-from streams.chaos.live import fill, reset, row_messages
+from streams.chaos.live import fill, row_messages
 from streams.chaos.scenario import Trial, scenario, since
 
 _BROKER_MB = 256
@@ -42,7 +42,7 @@ def fill_disks(trial: Trial) -> None:
         private_stack(broker_disk, ("kafka",)) as stack,
     ):
         trial.settings = replace(trial.settings, bootstrap_servers=stack.bootstrap_servers, state_dir=logs_disk)
-        reset(trial.settings, keep=())
+        trial.reset(keep=())
         fill(trial.settings, trial.market(_QUICK_SECONDS if trial.quick else _SECONDS))
         with trial.running() as live:
             with _full(logs_disk):

@@ -9,7 +9,7 @@ import psutil
 
 from schemas.forecasts import Forecast, decode_json
 from schemas.topics import FORECAST
-from streams.chaos.live import Live, reset
+from streams.chaos.live import Live
 from streams.chaos.scenario import Playing, Trial, scenario, since
 from streams.chaos.timing import forecasts_made, percentile, rows_written
 from streams.kafka import read_topic
@@ -117,7 +117,7 @@ def overload(trial: Trial) -> None:
 
 def _catch_up(trial: Trial) -> None:
     """Work off an hour that came before the stages were started; the log is a new one."""
-    reset(trial.settings, keep=())
+    trial.reset(keep=())
     trial.fill(trial.market(_BACKLOG_SECONDS, intensity=0.3))
     with trial.running() as live, _Sizes(live) as sizes:
         _drained(trial, live, "backlog of an hour")

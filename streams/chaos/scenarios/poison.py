@@ -14,7 +14,7 @@ from streams.backfill.sources import Request
 from streams.backfill.sources import run as backfill
 from streams.backfill.tasks import Inline
 from streams.chaos import unlearned
-from streams.chaos.live import first_rows, reset
+from streams.chaos.live import first_rows
 from streams.chaos.logs import Logs, raw_offsets, raw_partitions
 from streams.chaos.scenario import ROWS_ONLY, START_NS, Playing, Trial, scenario
 from streams.chaos.timing import most_behind, rows_written
@@ -144,7 +144,7 @@ def _as_sent(message: Message) -> tuple[bytes | None, bytes | None, tuple[tuple[
 def _fix_and_replay(trial: Trial) -> None:
     """Read a sound market by a reader that has not learnt all of it, then all again by one that has."""
     trial.say("a reader that is fixed")
-    reset(trial.settings, keep=())
+    trial.reset(keep=())
     trial.fill(trial.market(_LEARNT_SECONDS))
     clean = _backfilled(trial, with_late=False)
     with trial.running(ROWS_ONLY, commands={"ingest": unlearned.command()}) as live:

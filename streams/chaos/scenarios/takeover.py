@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from schemas.topics import FEATURE_ROW
 from streams.bench.traffic import Traffic
-from streams.chaos.live import Live, reset
+from streams.chaos.live import Live
 from streams.chaos.scenario import ROWS_ONLY, Playing, Trial, scenario
 from streams.kafka import read_topic
 from streams.sources import RawMessage
@@ -41,7 +41,7 @@ def take_over(trial: Trial) -> None:
     """
     for standbys in (1,) if trial.quick else (0, 1):
         if standbys and not trial.quick:
-            reset(trial.settings, keep=())
+            trial.reset(keep=())
         trial.settings = replace(trial.settings, standby_replicas=standbys, row_interval_seconds=_ROW_SECONDS)
         seconds = _takeover(trial)
         limit = _LIMIT_SECONDS + _ROW_SECONDS if standbys else None

@@ -141,17 +141,24 @@ def test_decisions_are_followed_from_their_borders_on(repository, decided):
 
 
 def test_a_version_is_let_go_once_no_origin_needs_it_any_more(repository, decided, monkeypatch):
-    monkeypatch.setattr(versions, "LEAVE_SECONDS", 0.3)
+    now = 1_000.0
+    monkeypatch.setattr(versions, "time", SimpleNamespace(monotonic=lambda: now))
     decided("shadow", "2", 10)
 
     async def steps(one):
+        nonlocal now
         decided("withdraw", "2", 20)
         for _ in range(10):
             # Before the border the shadow is asked, for longer than a version is kept that nobody asks.
+            now += versions.LEAVE_SECONDS / 2
             await asyncio.sleep(0.05)
             assert told(one.at(15)) == ("1+1", ["lstm@2", "performer@2"], 20)
         assert told(one.at(20)) == ("1+1", [], None)
-        await asyncio.sleep(0.6)
+        now += 2 * versions.LEAVE_SECONDS
+        for _ in range(100):
+            await asyncio.sleep(0.05)
+            if hasattr(Client.opened[-1], "stopped"):
+                break
         assert {client.version: hasattr(client, "stopped") for client in Client.opened} == {"1": False, "2": True}
 
     following(repository, steps)
