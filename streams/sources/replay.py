@@ -18,8 +18,9 @@ from schemas import ForeshockError, Rules
 from schemas.instruments import partition_of_key
 from streams.sources import HEARTBEAT, RawMessage
 
-DEADLINE_SECONDS = 60.0
-"""How long to wait for room in the producer's queue, and for the last acknowledgements."""
+DEADLINE_SECONDS = 120.0
+"""How long to wait for room in the producer's queue, and for the last acknowledgements: a producer takes a minute to
+notice that its connection leads nowhere any more."""
 _REPORT_SECONDS = 0.1
 _SHORTEST_SLEEP_SECONDS = 0.001
 
