@@ -147,7 +147,7 @@ def test_a_lost_record_and_a_stuck_queue_end_the_replay():
     log = Log(fail=True)
     with pytest.raises(ForeshockError, match=r"raw.exchange.v1\[3\]: a raw message was not delivered: broker gone"):
         replay(messages(), log, TICKS, clock=log.clock)
-    with pytest.raises(ForeshockError, match="the producer's queue stayed full for 60 s"):
+    with pytest.raises(ForeshockError, match="the producer's queue stayed full for 120 s"):
         replay(messages(), stuck := Log(room=0), TICKS, clock=stuck.clock)
     with pytest.raises(ForeshockError, match="expected a speed above 0"):
         replay(messages(), log, TICKS, speed=0)
