@@ -3,6 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,7 +125,12 @@ def _processes(triton: Stack) -> int:
 def _resident_mb(triton: Stack) -> float:
     """Return what the server and the processes of its models hold for themselves alone."""
     server = _triton(triton)
-    return float(sum(each.memory_full_info().uss for each in (server, *server.children(recursive=True)))) / _MB
+    held = 0
+    for each in (server, *server.children(recursive=True)):
+        # Triton keeps the processes of unloaded models as zombies: they hold nothing.
+        with suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
+            held += each.memory_full_info().uss
+    return held / _MB
 
 
 def _switched(trial: Trial, version: int) -> bool:
