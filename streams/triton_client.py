@@ -166,9 +166,14 @@ class TritonClient:
         self.breaker.fail(model.name, time.monotonic())
         self._show()
         if was_closed and not self.breaker.is_closed:
-            follows = "forecasts are fallbacks" if self._leads else f"version {model.version} is not asked"
-            LOGGER.warning("%s; the breaker is open, %s", error, follows)
+            LOGGER.warning("%s; the breaker is open, %s", error, self._follows())
             self._troubled.set()
+
+    def _follows(self) -> str:
+        """Return what an open breaker means."""
+        if self._leads:
+            return "forecasts are fallbacks"
+        return f"version {'+'.join(sorted({model.version for model in self.models}))} is not asked"
 
     async def load(self, name: str) -> None:
         """Have Triton load a model, all versions that lie there; raises InferenceError."""
@@ -194,6 +199,7 @@ class TritonClient:
 
     async def check(self) -> bool:
         """Send every model its canary, heal those that fail, and set the breaker. Return if all answered."""
+        was_closed = self.breaker.is_closed
         self.breaker.probe()
         self._show()
         answered = bool(self.models) and all(await asyncio.gather(*(self._canary(model) for model in self.models)))
@@ -203,12 +209,18 @@ class TritonClient:
             LOGGER.info("every model answers its canary: the breaker is closed")
         else:
             self.breaker.open()
+            if was_closed:
+                LOGGER.warning("a canary was not answered; the breaker is open, %s", self._follows())
         self._show()
         return answered
 
+    async def canary(self, model: Served) -> Answer:
+        """Return a model's answer to its canary, whatever the breaker says; raises InferenceError."""
+        return await self._ask(model, model.canary, CANARY_SECONDS)
+
     async def _canary(self, model: Served) -> bool:
         try:
-            await self._ask(model, model.canary, CANARY_SECONDS)
+            await self.canary(model)
         except InferenceError as error:
             LOGGER.debug("canary: %s", error)
             await self._heal(model, str(error))

@@ -81,6 +81,7 @@ class FrameWriter:
     def message(
         self, received_ns: int, time_ms: int, number: int, price: float, size: float, maker: bool, *, quote: bool
     ) -> RawMessage:
+        """Return one frame: a quote with a spread of a step above `price`, or a trade."""
         if quote:
             value = (
                 f'{self._quote}{number},"s":"{self._symbol}","b":"{price:.8f}","B":"{size:.3f}",'

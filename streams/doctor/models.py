@@ -11,7 +11,7 @@ from streams.infer.models import NETWORKS, Models, misfit, read_models
 from streams.infer.versions import served
 from streams.metrics_server import Metrics
 from streams.settings import Settings
-from streams.triton_client import CANARY_SECONDS, Served, TritonClient
+from streams.triton_client import Served, TritonClient
 from triton_models.export import read_published, versions
 
 _UP = "foreshock up, or set FORESHOCK_TRITON_URL to one that runs"
@@ -77,7 +77,7 @@ async def _model(client: TritonClient, model: Served, state: str) -> Finding:
         what = f"is {state.lower() or 'not there'}: forecasts are fallbacks"
         return error("Triton", name, what, "foreshock run loads it; foreshock down, then up, starts Triton anew")
     try:
-        await client.ask_aside(model, model.canary, CANARY_SECONDS)
+        await client.canary(model)
     except InferenceError as problem:
         what = f"says it is ready and gives no usable answer to its canary: {problem}"
         return error("Triton", name, what, "foreshock run loads it anew; foreshock down, then up, starts Triton anew")

@@ -10,6 +10,7 @@ import pytest
 from deploy.stack import private_stack
 from schemas.errors import InferenceError
 from schemas.metrics import BREAKER_STATE, INFERENCE_REQUESTS
+from streams.doctor.models import triton_findings
 from streams.infer.models import read_models
 from streams.infer.versions import served
 from streams.metrics_server import Metrics
@@ -44,6 +45,12 @@ async def until_closed(client, seconds):
     while not client.breaker.is_closed:
         assert time.monotonic() - started < seconds, "the breaker stays open"
         await asyncio.sleep(0.05)
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_triton_that_answers(triton):
+    found = list(triton_findings(Settings(triton_url=triton.triton_grpc)))
+    assert {each.severity for each in found} == {"ok"}, found
+    assert len(found) == 1 + len(SERVED)
 
 
 def test_both_networks_answer_in_the_declared_shapes(triton):
