@@ -48,3 +48,12 @@ def require_free(owner: str, *ports: int) -> None:
             f"{owner}: port {taken[0]} on {LOOPBACK} is taken by another program.\n"
             "Stop that program, or set other ports: FORESHOCK_KAFKA_PORT and its like in `foreshock settings`."
         )
+
+
+def free_range(count: int) -> int:
+    """Return the first of `count` free ports that follow each other."""
+    for _ in range(100):
+        first = free_ports().kafka
+        if all(is_free(first + i) for i in range(count)):
+            return first
+    raise StackError(f"no {count} free ports in a row on loopback; end what listens there")

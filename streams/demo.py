@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 from confluent_kafka import Consumer, TopicPartition
 
-from deploy.ports import free_ports, is_free
+from deploy.ports import free_range
 from deploy.stack import default_folder, private_stack
 from deploy.triton import repository_models
 from schemas.errors import StackError
@@ -109,7 +109,7 @@ class Demo:
                 bootstrap_servers=stack.bootstrap_servers,
                 triton_url=stack.triton_grpc,
                 heartbeat_writer="replay",
-                metrics_port=_free_range(16),
+                metrics_port=free_range(16),
                 checkpoint_seconds=min(self._settings.checkpoint_seconds, 5.0),
                 state_dir=stack.folder / "state",
             )
@@ -177,15 +177,6 @@ def _frames(settings: Settings) -> int:
     """Count what lies on the raw topics and is no heartbeat."""
     records = (message for topic in RAW_TOPICS for message in read_topic(settings, topic))
     return sum(message.headers.get("format") != b"heartbeat" for message in records)
-
-
-def _free_range(count: int) -> int:
-    """Return the first of `count` free ports that follow each other."""
-    for _ in range(100):
-        first = free_ports().kafka
-        if all(is_free(first + i) for i in range(count)):
-            return first
-    raise StackError(f"no {count} free ports in a row on loopback; end what listens there")
 
 
 def _last(troubles: Sequence[str]) -> str:

@@ -83,6 +83,7 @@ class Trial:
         self.say = say
         self.draw = random.Random(f"{outcome.scenario}/{outcome.seed}")
         self._samplers: list[Sampler] = []
+        self._stages: set[str] = set()
         """Of all that ran since the last verification."""
 
     @property
@@ -102,6 +103,7 @@ class Trial:
         """Empty all topics but `keep` for another run of this trial: what was committed before is over."""
         reset(self.settings, keep=keep)
         self._samplers.clear()
+        self._stages.clear()
 
     def fill(self, messages: Iterable[RawMessage]) -> None:
         """Put all of `messages` on the raw topics."""
@@ -124,6 +126,7 @@ class Trial:
             pipeline(self.settings, stages, workers, environment, starting_seconds, commands) as live,
         ):
             self._samplers.append(sampler)
+            self._stages.update(stages)
             self.say("running")
             yield live
 
@@ -150,6 +153,8 @@ class Trial:
         self.say("verifying")
         logs = read_logs(self.settings)
         logs.has_earlier = with_earlier
+        if self._stages and "infer" not in self._stages:
+            logs.scheduled.clear()  # nobody was there to forecast
         logs.samples = [sample for sampler in self._samplers for sample in sampler.samples]
         is_sampled = any(sample.commits for sample in logs.samples)
         self.require(is_sampled or not self._samplers, "no commit was sampled while stages ran")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from deploy.ports import free_ports
+from deploy.ports import free_range
 from deploy.stack import Stack, default_folder, private_stack
 from deploy.triton import repository_models
 from schemas.errors import ForeshockError, SettingsError
@@ -21,6 +21,8 @@ QUICK = ("F1", "F3", "F8", "F11", "F12", "F13", "F21", "F24")
 _NOWHERE = "127.0.0.1:9"
 """The discard port: nobody answers there."""
 _CHECKPOINT_SECONDS = 2.0
+_MOST_PROCESSES = 16
+"""Of a trial: each has a port of its own for its metrics."""
 
 Told = Callable[[Scenario, int, str], None]
 """Is told the scenario, the seed and what is being done."""
@@ -84,7 +86,7 @@ def _private(settings: Settings, stack: Stack, wanted: Scenario, seed: int) -> S
         kafka_security="PLAINTEXT",
         triton_tls="off",
         heartbeat_writer="replay",
-        metrics_port=free_ports().kafka,
+        metrics_port=free_range(_MOST_PROCESSES),
         checkpoint_seconds=_CHECKPOINT_SECONDS,
         session_timeout_seconds=6.0,
         state_dir=stack.folder / "trials" / f"{wanted.name}-{seed}",
