@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -113,13 +113,18 @@ def _triton(triton: Stack) -> psutil.Process:
 
 def _served(triton: Stack, version: int) -> bool:
     """Return whether both networks of a version have a process."""
-    lines = [" ".join(each.cmdline()) for each in _triton(triton).children(recursive=True)]
-    return sum(f"/{version}/model.py" in line for line in lines) == len(tuple(REPOSITORY.glob("*-ticks")))
+    return sum(f"/{version}/model.py" in line for line in _lines(triton)) == len(tuple(REPOSITORY.glob("*-ticks")))
 
 
 def _processes(triton: Stack) -> int:
-    lines = [" ".join(each.cmdline()) for each in _triton(triton).children(recursive=True)]
-    return sum("/model.py" in line for line in lines)
+    return sum("/model.py" in line for line in _lines(triton))
+
+
+def _lines(triton: Stack) -> Iterator[str]:
+    """Yield the command lines of the server's living children: those of unloaded models stay as zombies."""
+    for each in _triton(triton).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # a zombie is one of these
+            yield " ".join(each.cmdline())
 
 
 def _resident_mb(triton: Stack) -> float:
@@ -127,8 +132,7 @@ def _resident_mb(triton: Stack) -> float:
     server = _triton(triton)
     held = 0
     for each in (server, *server.children(recursive=True)):
-        # Triton keeps the processes of unloaded models as zombies: they hold nothing.
-        with suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
+        with suppress(psutil.NoSuchProcess):
             held += each.memory_full_info().uss
     return held / _MB
 
