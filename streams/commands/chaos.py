@@ -95,7 +95,7 @@ def card(
     reports: Annotated[list[Path], typer.Argument(help="Files that `chaos run --report` wrote.")],
     into: Annotated[Path | None, typer.Option(help="Put the scorecard into this Markdown file, at its marks.")] = None,
 ) -> None:
-    """Make the scorecard of one or more reports."""
+    """Make the scorecard of one or more reports; of a trial that is in several the last one counts."""
     from streams.chaos import scorecard
 
     found = [scorecard.read(path) for path in reports]
