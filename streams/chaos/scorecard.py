@@ -76,13 +76,14 @@ def block(reports: Sequence[Report]) -> str:
     ]
     for name, mine in _grouped(outcomes).items():
         passed = sum(each.passed for each in mine)
-        quick = ", outages of 10 s" if any(each.quick for each in mine) else ""
+        quick = ", quick" if any(each.quick for each in mine) else ""
         counts = " / ".join(str(_findings(mine, invariant)) for invariant in _INVARIANTS)
         seeds = f"{passed} of {len(mine)}{quick}"
         lines.append(f"| {name} | {_fault(name)} | {seeds} | {counts} | {'; '.join(worst(mine))} |")
     missing = [name for name in scenarios() if name not in _grouped(outcomes)]
     cores = "/".join(str(count) for count in sorted({report.cores for report in reports}))
-    lines += ["", f"On {cores} cores. Not run for this card: {', '.join(missing) or 'none'}.", "", END]
+    told = f"Quick: outages of 10 s, smaller markets, fewer kills. On {cores} cores."
+    lines += ["", f"{told} Not run for this card: {', '.join(missing) or 'none'}.", "", END]
     return "\n".join(lines)
 
 
@@ -113,7 +114,7 @@ def worst(outcomes: Iterable[Outcome]) -> list[str]:
 
 def _figure(figure: Figure) -> str:
     limit = "" if figure.limit is None else f" ({'>=' if figure.at_least else '<='} {figure.limit:g})"
-    return f"{figure.name} {figure.value:g}{f' {figure.unit}' if figure.unit else ''}{limit}"
+    return f"{figure.name} {figure.value:.3g}{f' {figure.unit}' if figure.unit else ''}{limit}"
 
 
 def _grouped(outcomes: Iterable[Outcome]) -> dict[str, list[Outcome]]:
