@@ -1,9 +1,11 @@
 """How far topics go, asked through a consumer that reads them."""
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 
+LOGGER = logging.getLogger("foreshock.kafka")
 _ANSWER_SECONDS = 5.0
 
 Place = tuple[str, int]
@@ -11,13 +13,23 @@ Place = tuple[str, int]
 
 
 def ends_of(reader: Consumer, places: Iterable[Place]) -> dict[Place, int] | None:
-    """Return the next offset of each place's log, None where the broker does not answer; for a watchdog."""
+    """Return the next offset of each place's log, None where the broker does not answer; for a watchdog.
+
+    A place without a leader is left out: of the others watchdog and lag must tell all the same.
+    """
     try:
-        return {
-            place: reader.get_watermark_offsets(TopicPartition(*place), timeout=_ANSWER_SECONDS)[1] for place in places
-        }
+        reader.list_topics(timeout=_ANSWER_SECONDS)
+        return dict(_known_ends(reader, places))
     except (KafkaException, RuntimeError):  # RuntimeError: the consumer is closed
         return None
+
+
+def _known_ends(reader: Consumer, places: Iterable[Place]) -> Iterator[tuple[Place, int]]:
+    for place in places:
+        try:
+            yield place, reader.get_watermark_offsets(TopicPartition(*place), timeout=_ANSWER_SECONDS)[1]
+        except KafkaException as error:
+            LOGGER.info("%s[%d]: its end is not known: %s", *place, error.args[0].str())
 
 
 def ends_at_once(reader: Consumer, places: Iterable[Place], seconds: float = _ANSWER_SECONDS) -> dict[Place, int]:

@@ -19,7 +19,6 @@ from typing import Any, cast
 import faust
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
-from confluent_kafka import KafkaException, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -27,6 +26,7 @@ from schemas.errors import StateError
 from schemas.metrics import LOOP_LAG
 from streams.checkpoints import CheckpointStore
 from streams.connection import faust_credentials
+from streams.ends import ends_of
 from streams.kafka import Outbox, consumer
 from streams.logs import log_to_stderr
 from streams.metrics_server import Metrics, MetricsServer
@@ -47,7 +47,6 @@ _QUEUE_BUNDLES = 8
 _FETCH_BYTES = 8 << 20
 _HELD_POLL_SECONDS = 0.1
 _TICK_SECONDS = 0.25
-_ANSWER_SECONDS = 5.0
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -448,18 +447,7 @@ class _Ends:
 
     def read(self) -> Mapping[Place, int] | None:
         """Return the next offset of each place that is read, or None where the broker does not answer."""
-        try:
-            self._reader.list_topics(timeout=_ANSWER_SECONDS)
-        except KafkaException:
-            return None
-        ends = dict(self._known())
-        self._runner.report_lag(ends)
+        ends = ends_of(self._reader, self._runner.positions())
+        if ends is not None:
+            self._runner.report_lag(ends)
         return ends
-
-    def _known(self) -> Iterator[tuple[Place, int]]:
-        """Leave out a place without a leader: of the others the watchdog and the lag must tell all the same."""
-        for place in self._runner.positions():
-            try:
-                yield place, self._reader.get_watermark_offsets(TopicPartition(*place), timeout=_ANSWER_SECONDS)[1]
-            except KafkaException as error:
-                LOGGER.info("%s[%d]: its end is not known: %s", *place, error.args[0].str())

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -14,6 +15,7 @@ from confluent_kafka.cimpl import NewTopic
 from schemas.errors import ForeshockError, StateError
 from schemas.topics import Topic, topics
 from streams.connection import kafka_connection
+from streams.retrying import patiently
 from streams.settings import Settings
 from streams.stage import Headers, Message, Output
 
@@ -27,11 +29,6 @@ NOT_ALLOWED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZA
 _ANSWER_SECONDS = 1.0
 _NOT_LET_IN = (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED)  # noqa: SLF001
 _BATCH = 1_000
-_ELECTING = (
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-)
 
 
 class DeliveryError(ForeshockError):
@@ -210,24 +207,23 @@ def watermarks(settings: Settings, topic: str) -> dict[int, tuple[int, int]]:
     reader = consumer(settings, "foreshock-reader")
     try:
         return {
-            partition: _watermarks(reader, TopicPartition(topic, partition))
+            partition: bounds(reader, topic, partition)
             for partition in range(partition_counts(settings, [topic])[topic])
         }
     finally:
         reader.close()
 
 
-def _watermarks(reader: Consumer, place: TopicPartition) -> tuple[int, int]:
-    """A partition of a new topic has no leader for a moment after the topic is there."""
-    give_up = time.monotonic() + DEADLINE_SECONDS
-    while True:
-        try:
-            return reader.get_watermark_offsets(place, timeout=DEADLINE_SECONDS)
-        except KafkaException as error:
-            if error.args[0].code() not in _ELECTING or time.monotonic() > give_up:
-                problem = f"{place.topic}[{place.partition}]: its offsets cannot be read: {error.args[0].str()}"
-                raise StateError(problem) from None
-            time.sleep(0.05)
+def bounds(reader: Consumer, topic: str, partition: int) -> tuple[int, int]:
+    """Return the earliest offset and the one that the next record gets; raises StateError.
+
+    A partition of a new topic has no leader for a moment after the topic is there.
+    """
+    ask = partial(reader.get_watermark_offsets, TopicPartition(topic, partition), timeout=DEADLINE_SECONDS)
+    try:
+        return patiently(ask, DEADLINE_SECONDS)
+    except KafkaException as error:
+        raise StateError(f"{topic}[{partition}]: its offsets cannot be read: {error.args[0].str()}") from None
 
 
 def read_topic(

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 
 from schemas.errors import StateError
-from streams.kafka import DEADLINE_SECONDS, consumer, partition_counts, to_message
+from streams.kafka import DEADLINE_SECONDS, bounds, consumer, partition_counts, to_message
 from streams.settings import Settings
 from streams.stage import Message
 
@@ -38,11 +38,7 @@ class LogReader:
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """Return the earliest offset and the one that the next record gets; raises StateError."""
-        try:
-            return self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=DEADLINE_SECONDS)
-        except KafkaException as error:
-            problem = f"{topic}[{partition}]: its offsets cannot be read: {error.args[0].str()}"
-            raise StateError(problem) from None
+        return bounds(self._consumer, topic, partition)
 
     def read(self, topic: str, partition: int, start: int, stop: int | None = None) -> Iterator[Message]:
         """Yield the records with offsets in [start, stop), `stop` None: all that are there now.

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-import stamina
 from confluent_kafka import KafkaError, KafkaException
 
 _Answer = TypeVar("_Answer")
@@ -22,6 +21,13 @@ def patiently(ask: Callable[[], _Answer], deadline_seconds: float) -> _Answer:
     Raises:
         KafkaException: another error, or still the same one at the deadline.
     """
+    try:
+        return ask()
+    except KafkaException as error:
+        if not _passes(error):
+            raise
+    import stamina  # a tenth of a second of each start, for what is rare
+
     return stamina.retry(
         on=_passes, attempts=None, timeout=deadline_seconds, wait_initial=0.05, wait_max=1.0, wait_jitter=0.1
     )(ask)()

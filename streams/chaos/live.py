@@ -18,7 +18,7 @@ from schemas.rows import decode_rows
 from schemas.rules import SECOND_NS
 from schemas.topics import EVENT_TOPICS, FEATURE_ROW, FORECAST, MARKET_STATE, RAW_TOPICS, topics
 from streams.ends import ends_at_once
-from streams.kafka import consumer, create_topics, read_topic
+from streams.kafka import admin, consumer, create_topics, read_topic
 from streams.pipeline import prepare, raw_producer
 from streams.run import STAGES, Supervisor, stage_pieces
 from streams.scrape import Samples, by_label, reads_all, rows_are_written, scrape, total
@@ -228,23 +228,23 @@ def reset(settings: Settings, *, keep: Iterable[str] = RAW_TOPICS) -> None:
     Commits go with their topics; those of topics that are kept are waited for, as long as a static member
     that has ended still counts as one.
     """
-    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+    client = admin(settings)
     doomed = topics(settings.rules).keys() - set(keep)
-    existing = [name for name in admin.list_topics(timeout=_ADMIN_SECONDS).topics if name in doomed]
-    for future in (admin.delete_topics(existing, operation_timeout=_ADMIN_SECONDS) if existing else {}).values():
+    existing = [name for name in client.list_topics(timeout=_ADMIN_SECONDS).topics if name in doomed]
+    for future in (client.delete_topics(existing, operation_timeout=_ADMIN_SECONDS) if existing else {}).values():
         future.result()
     give_up = time.monotonic() + _ADMIN_SECONDS
-    while set(admin.list_topics(timeout=_ADMIN_SECONDS).topics) & doomed or (not _groups_gone(admin) and keep):
+    while set(client.list_topics(timeout=_ADMIN_SECONDS).topics) & doomed or (not _groups_gone(client) and keep):
         if time.monotonic() > give_up:
             raise StackError(f"the broker did not delete its topics and groups within {_ADMIN_SECONDS:g} s")
         time.sleep(_LOOK_SECONDS)
     prepare(settings)
 
 
-def _groups_gone(admin: AdminClient) -> bool:
+def _groups_gone(client: AdminClient) -> bool:
     """Delete all consumer groups that have no member, and return whether none is left."""
-    groups = [group.group_id for group in admin.list_consumer_groups().result().valid]
-    asked = admin.delete_consumer_groups(groups) if groups else {}
+    groups = [group.group_id for group in client.list_consumer_groups().result().valid]
+    asked = client.delete_consumer_groups(groups) if groups else {}
     return all(future.exception(timeout=_ADMIN_SECONDS) is None for future in asked.values())
 
 

@@ -1,13 +1,13 @@
 """An inference server that is away or wrong while the market is played: what was seen of it, and the figures of it."""
 
-import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from schemas.metrics import BREAKER_STATE, FORECASTS_PUBLISHED, INFERENCE_REQUESTS
 from streams.breaker import State
 from streams.chaos.live import Live
+from streams.chaos.looking import Looking
 from streams.chaos.scenario import Trial
 from streams.chaos.timing import Made, Slot, forecasts_made, in_time, most_behind, rows_written
 from streams.scrape import by_label, scrape, total
@@ -32,36 +32,27 @@ class Look(NamedTuple):
     """Requests without a usable answer so far, of the model that has the most."""
 
 
-class Watch:
-    """A thread that looks at the breaker while its block runs."""
+class Watch(Looking):
+    """Looks at the breaker while its block runs."""
 
     def __init__(self, live: Live) -> None:
+        super().__init__(_LOOK_SECONDS)
         self._ports = live.ports
         self.looks: list[Look] = []
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._ending.wait(_LOOK_SECONDS):
-            samples = scrape(self._ports)
-            if samples is None:
-                continue
-            failed = {
-                key: value
-                for key, value in samples.items()
-                if key[0] == INFERENCE_REQUESTS.name and dict(key[1])["outcome"] in ("error", "deadline", "unusable")
-            }
-            counts = by_label(failed, INFERENCE_REQUESTS, "model").values()
-            is_closed = total(samples, BREAKER_STATE) == State.CLOSED
-            self.looks.append(Look(now_ms(), is_closed, max(counts, default=0)))
+    def look(self) -> None:
+        """Keep what metrics say now."""
+        samples = scrape(self._ports)
+        if samples is None:
+            return
+        failed = {
+            key: value
+            for key, value in samples.items()
+            if key[0] == INFERENCE_REQUESTS.name and dict(key[1])["outcome"] in ("error", "deadline", "unusable")
+        }
+        counts = by_label(failed, INFERENCE_REQUESTS, "model").values()
+        is_closed = total(samples, BREAKER_STATE) == State.CLOSED
+        self.looks.append(Look(now_ms(), is_closed, max(counts, default=0)))
 
     @property
     def is_closed(self) -> bool:

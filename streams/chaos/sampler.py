@@ -1,15 +1,13 @@
 """Looks every 100 ms at what groups have committed and at what was written by then."""
 
-import threading
 from collections.abc import Iterable
-from typing import Self
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from schemas.errors import StackError
 from schemas.rules import Rules
 from schemas.topics import CALIBRATION, EVENT_TOPICS, FEATURE_ROW, FORECAST, MARKET_STATE, RAW_TOPICS, topics
 from streams.chaos.logs import Place, Sample
+from streams.chaos.looking import Looking
 from streams.chaos.reading import CHECKPOINTS
 from streams.chaos.verifier import INGEST
 from streams.ends import ends_at_once
@@ -27,49 +25,39 @@ _COMMITS = {
 """What each group reads, and commits."""
 
 
-class Sampler:
-    """A thread that fills `samples` while its block runs.
+class Sampler(Looking):
+    """Fills `samples` while its block runs.
 
     Commits are read first, the ends of topics behind them: what a commit needs must be there by then. A
     broker that does not answer gives no sample.
     """
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__(EVERY_SECONDS)
         self.samples: list[Sample] = []
         # No admin client: librdkafka ends the process where a broker goes while one is asked (its once-only
         # references are released twice, an assertion). These consumers join nothing.
         self._readers = {group: consumer(settings, group) for group in _COMMITS}
         self._committable = {group: _places(settings.rules, names) for group, names in _COMMITS.items()}
         self._written = _places(settings.rules, (*EVENT_TOPICS, *CHECKPOINTS.values()))
-        self._error: Exception | None = None
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._last: Sample | None = None
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+    def look(self) -> None:
+        """Keep a sample."""
+        try:
+            sample = self._sample()
+        except KafkaException:
+            return
+        if sample != self._last:  # the same again can break nothing new
+            self.samples.append(sample)
+        self._last = sample
 
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join()
-        for reader in self._readers.values():
-            reader.close()
-        if self._error is not None:
-            raise StackError(f"commits are not sampled any more: {self._error!r}") from self._error
-
-    def _run(self) -> None:
-        last: Sample | None = None
-        while not self._ending.wait(EVERY_SECONDS):
-            try:
-                sample = self._sample()
-            except KafkaException:
-                continue
-            except Exception as error:  # noqa: BLE001 - it is raised when the block ends
-                self._error = error
-                return
-            if sample != last:  # the same again can break nothing new
-                self.samples.append(sample)
-            last = sample
+    def __exit__(self, *error: object) -> None:
+        try:
+            super().__exit__(*error)
+        finally:
+            for reader in self._readers.values():
+                reader.close()
 
     def _sample(self) -> Sample:
         commits = {

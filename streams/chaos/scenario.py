@@ -14,7 +14,6 @@ import msgspec
 
 from deploy.stack import Stack
 from schemas.errors import SettingsError
-from schemas.rules import SECOND_NS
 from schemas.topics import RAW_TOPICS
 from streams.chaos.live import Live, fill, pipeline, reset
 from streams.chaos.logs import Logs, Truth
@@ -278,12 +277,6 @@ def scenarios() -> dict[str, Scenario]:
 def _number(name: str) -> tuple[int, str]:
     digits = "".join(letter for letter in name if letter.isdigit())
     return int(digits or 0), name
-
-
-def event_seconds(rows: Iterable[tuple[int, int]]) -> float:
-    """Return the seconds of event time between the first and the last row."""
-    times = [time_ns for _, time_ns in rows]
-    return (max(times) - min(times)) / SECOND_NS if times else 0.0
 
 
 def since(started: float) -> float:

@@ -13,7 +13,6 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Mapping
-from functools import partial
 from typing import Any, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -28,7 +27,7 @@ from streams.ingest.fast import FastNormaliser, RawRun
 from streams.ingest.meters import Meters
 from streams.ingest.normaliser import HEARTBEAT, STAGE
 from streams.ingest.state import NormaliserState
-from streams.kafka import DEADLINE_SECONDS, NOT_ALLOWED, DeliveryError, Outbox, consumer, read_topic
+from streams.kafka import DEADLINE_SECONDS, NOT_ALLOWED, DeliveryError, Outbox, bounds, consumer, read_topic
 from streams.logs import log_to_stderr
 from streams.metrics_server import Metrics, MetricsServer
 from streams.retrying import patiently
@@ -309,9 +308,7 @@ class Ingest:
         saved = patiently(self._checkpoints, DEADLINE_SECONDS) if partitions else {}
         for partition in partitions:
             place = (partition.topic, partition.partition)
-            low, high = patiently(
-                partial(reader.get_watermark_offsets, partition, timeout=DEADLINE_SECONDS), DEADLINE_SECONDS
-            )
+            low, high = bounds(reader, *place)
             found = saved.get(place)
             self._owners[place] = Owner(place, uuid.uuid4().hex, found)
             state = NormaliserState.decode(found.blob) if found and found.blob else None

@@ -10,6 +10,7 @@ from schemas.errors import SettingsError, StateError
 from schemas.instruments import partition_of_key
 from schemas.topics import topics
 from streams import kafka as broker
+from streams.chaos.live import reset
 from streams.kafka import DeliveryError, Outbox
 from streams.settings import Settings
 from streams.topic_setup import require_topics, topic_problems
@@ -35,10 +36,15 @@ def test_topics_are_created_once_and_as_declared(settings):
 
 def test_what_differs_is_told_with_what_to_do(settings):
     other = Settings(bootstrap_servers=settings.bootstrap_servers, raw_exchange_partitions=2)
+    reset(settings, keep=set(topics(settings.rules)) - {"raw.exchange.v1"})
+    differs = "raw.exchange.v1: has 4 partitions, FORESHOCK_RAW_EXCHANGE_PARTITIONS says 2"
     (problem,) = topic_problems(other)
-    assert str(problem).startswith(
-        "raw.exchange.v1: has 4 partitions, FORESHOCK_RAW_EXCHANGE_PARTITIONS says 2; it is empty"
-    )
+    assert str(problem).startswith(f"{differs}; it is empty")
+    outbox = Outbox(settings, "test")
+    outbox.send("raw.exchange.v1", b"{}")
+    outbox.flush_acknowledged(20)
+    (problem,) = topic_problems(other)
+    assert str(problem).startswith(f"{differs}; it holds records: export FORESHOCK_RAW_EXCHANGE_PARTITIONS=4")
     with pytest.raises(StateError, match=r"raw\.exchange\.v1: has 4 partitions"):
         require_topics(other, ["raw.exchange.v1"])
 

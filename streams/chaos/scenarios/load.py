@@ -1,8 +1,7 @@
 """More than usual comes, or the usual for long."""
 
-import threading
 import time
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -10,6 +9,7 @@ import psutil
 from schemas.forecasts import Forecast, decode_json
 from schemas.topics import FORECAST
 from streams.chaos.live import Live
+from streams.chaos.looking import Looking
 from streams.chaos.scenario import Playing, Trial, scenario, since
 from streams.chaos.timing import forecasts_made, percentile, rows_written
 from streams.kafka import read_topic
@@ -40,36 +40,27 @@ class _Look(NamedTuple):
     files: dict[str, int]
 
 
-class _Sizes:
-    """A thread that looks at the memory and the file handles of all workers while its block runs."""
+class _Sizes(Looking):
+    """Looks at the memory and the file handles of all workers while its block runs."""
 
     def __init__(self, live: Live) -> None:
+        super().__init__(_LOOK_SECONDS)
         self._live = live
         self.looks: list[_Look] = []
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._ending.wait(_LOOK_SECONDS):
-            megabytes, files = {}, {}
-            for name in self._live.supervisor.names:
-                pid = self._live.supervisor.pid(name)
-                try:
-                    process = psutil.Process(pid) if pid else None
-                    if process is not None:
-                        megabytes[name] = process.memory_info().rss / _MB
-                        files[name] = process.num_fds()
-                except psutil.Error:
-                    continue
-            self.looks.append(_Look(time.monotonic(), megabytes, files))
+    def look(self) -> None:
+        """Keep what the workers hold now."""
+        megabytes, files = {}, {}
+        for name in self._live.supervisor.names:
+            pid = self._live.supervisor.pid(name)
+            try:
+                process = psutil.Process(pid) if pid else None
+                if process is not None:
+                    megabytes[name] = process.memory_info().rss / _MB
+                    files[name] = process.num_fds()
+            except psutil.Error:
+                continue
+        self.looks.append(_Look(time.monotonic(), megabytes, files))
 
     @property
     def most_mb(self) -> float:
