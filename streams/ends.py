@@ -34,13 +34,24 @@ def _known_ends(reader: Consumer, places: Iterable[Place]) -> Iterator[tuple[Pla
 
 def ends_at_once(reader: Consumer, places: Iterable[Place], seconds: float = _ANSWER_SECONDS) -> dict[Place, int]:
     """Return the next offset of each place's log, asked for in one go; raises KafkaException."""
-    asked = [TopicPartition(topic, partition, OFFSET_END) for topic, partition in places]
+    return _offsets(reader, [TopicPartition(*place, OFFSET_END) for place in places], seconds)
+
+
+def _offsets(reader: Consumer, asked: list[TopicPartition], seconds: float) -> dict[Place, int]:
     found = {}
     for place in reader.offsets_for_times(asked, timeout=seconds):
         if place.error is not None:
             raise KafkaException(place.error)
         found[place.topic, place.partition] = place.offset
     return found
+
+
+def offsets_at(reader: Consumer, places: Iterable[Place], time_ms: int) -> dict[Place, int]:
+    """Return the offset of each place's first record not before a time, -1 where there is none.
+
+    Raises KafkaException.
+    """
+    return _offsets(reader, [TopicPartition(*place, time_ms) for place in places], _ANSWER_SECONDS)
 
 
 def known_end(reader: Consumer, place: Place) -> int | None:

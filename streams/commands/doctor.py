@@ -24,16 +24,17 @@ def doctor(
         bool, typer.Option("--fix", help="First put right what loses nothing: missing topics, settings of topics.")
     ] = False,
 ) -> None:
-    """Check settings, broker, topics, groups, Triton, bundles, clocks and disks; exit status 1 on an error.
+    """Check settings, broker, topics, groups, sources, forecasts, Triton, bundles, clocks and disks.
 
-    It changes nothing without --fix, but for a topic of its own that it makes and deletes to compare clocks.
+    Exit status 1 on an error; a warning is none. It changes nothing without --fix, but for a topic of its own
+    that it makes and deletes to compare clocks.
     """
     from streams.doctor import diagnose, is_healthy
 
     if fix:
         settings = Settings.from_environment()
         require_broker(settings)
-        for line in repair(settings):
+        for line in repair(settings):  # on stderr, beside what --json writes
             typer.echo(line, err=True)
     with Console(stderr=True).status("") as status:
         findings = list(diagnose(os.environ, lambda name: status.update(f"checking {name}")))

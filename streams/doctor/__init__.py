@@ -9,6 +9,7 @@ from streams.commands.checks import require_broker
 from streams.doctor.broker import broker_findings, clock_findings
 from streams.doctor.disk import disk_findings, log_findings
 from streams.doctor.finding import Finding, error, fine, is_healthy
+from streams.doctor.flow import dead_letter_findings, forecast_findings, source_findings
 from streams.doctor.groups import group_findings
 from streams.doctor.models import bundle_findings, triton_findings
 from streams.doctor.topics import feature_findings, topic_findings
@@ -24,6 +25,9 @@ _BROKER: dict[str, Check] = {
     "topics": topic_findings,
     "features": feature_findings,
     "groups": group_findings,
+    "sources": source_findings,
+    "forecasts": forecast_findings,
+    "dead letters": dead_letter_findings,
     "clock": clock_findings,
     "disk": log_findings,
 }

@@ -20,8 +20,12 @@ _ANNOUNCE = "foreshock features announce"
 def topic_findings(settings: Settings) -> Iterator[Finding]:
     """Yield a finding for each way in which a topic is not as declared."""
     problems = topic_problems(settings)
+    alike: dict[tuple[str, str], list[str]] = {}
     for problem in problems:
-        yield error("topics", problem.topic, problem.what, problem.fix)
+        alike.setdefault((problem.what, problem.fix), []).append(problem.topic)
+    for (what, fix), names in alike.items():
+        subject = names[0] if len(names) == 1 else f"{len(names)} topics"
+        yield error("topics", subject, what if len(names) == 1 else f"{what}: {', '.join(names)}", fix)
     declared = topics(settings.rules)
     good = len(declared) - len({problem.topic for problem in problems})
     if good:

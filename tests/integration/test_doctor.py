@@ -12,9 +12,23 @@ from confluent_kafka.cimpl import NewTopic
 
 from deploy.cache import CHECKOUT
 from deploy.stack import private_stack
-from schemas.topics import FEATURE_ROW, FEATURIZE_CHECKPOINT, INFER_CHECKPOINT, RAW_EXCHANGE, RAW_SENTIMENT
-from streams.kafka import admin
+from schemas import DecodeError
+from schemas.rules import SECOND_NS
+from schemas.topics import (
+    DEAD_LETTER,
+    FEATURE_ROW,
+    FEATURIZE_CHECKPOINT,
+    FORECAST,
+    INFER_CHECKPOINT,
+    RAW_EXCHANGE,
+    RAW_SENTIMENT,
+)
+from streams.chaos.live import fill
+from streams.dead_letters import dead_letter
+from streams.kafka import Outbox, admin
 from streams.pipeline import prepare
+from streams.sources import RawMessage
+from streams.stage import Message
 from tests.integration.live import settings_for
 
 pytestmark = pytest.mark.timeout(200)
@@ -45,7 +59,7 @@ def settings(tmp_path_factory):
             changed(INFER_CHECKPOINT, "cleanup.policy", "delete"),
         ]))  # fmt: skip
         done(client.alter_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions("score", [TopicPartition(FEATURE_ROW, 1, 77)])]
+            [ConsumerGroupTopicPartitions("score", [TopicPartition(FORECAST, 1, 77)])]
         ))  # fmt: skip
         yield settings
 
@@ -106,3 +120,24 @@ def test_a_wrong_set_up_is_named_refused_and_put_right_by_the_named_command(sett
     assert wrong(findings(settings), "topics") == {}
     assert process.returncode == 0
     assert out
+
+
+def test_a_source_that_fell_silent_and_what_cannot_be_read_are_told(settings):
+    first_ns, poison = 1_767_225_600_000_000_000, b"not JSON"
+    lives = [raw("coinbase", first_ns + second * SECOND_NS) for second in range(0, 400, 5)]
+    silent = [raw("kraken", first_ns + second * SECOND_NS) for second in range(0, 100, 5)]
+    fill(settings, sorted(lives + silent, key=lambda message: message.receive_time_ns))
+    outbox = Outbox(settings, "test")
+    message = Message(RAW_EXCHANGE, 0, 7, None, {}, poison, 0, [])
+    letter = dead_letter("ingest", message, DecodeError("expected JSON"), "decode")
+    outbox.send(letter.topic, letter.value, headers=dict(letter.headers), partition=0)
+    outbox.flush_acknowledged(20)
+    found = {(each["check"], each["subject"]): each for each in findings(settings)}
+    assert found["sources", "kraken"]["severity"] == "warning"
+    assert found["sources", RAW_EXCHANGE]["what"] == "1 heard in the last 60 s: coinbase"
+    assert found["dead letters", DEAD_LETTER]["what"] == "in the last hour: 1 (decode in ingest)"
+    assert "none yet" in found["forecasts", FORECAST]["what"]
+
+
+def raw(source, time_ns):
+    return RawMessage(RAW_EXCHANGE, source.encode(), b"{}", source, f"{source}-ws", time_ns)

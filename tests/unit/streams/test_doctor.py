@@ -1,6 +1,7 @@
 """What the doctor makes of what it sees; a test on a real set-up is in tests/integration."""
 
 import shutil
+from collections import Counter
 
 import pytest
 
@@ -8,6 +9,7 @@ from streams import doctor
 from streams.doctor.broker import skew_finding
 from streams.doctor.disk import GIB, room_finding
 from streams.doctor.finding import error, fine, is_healthy, warning
+from streams.doctor.flow import told_of
 from streams.doctor.groups import Group, findings_of
 from streams.doctor.models import bundle_findings
 from streams.settings import Settings
@@ -79,3 +81,15 @@ def test_without_servers_the_doctor_says_how_to_start_them(tmp_path):
     found = {finding.check: finding for finding in doctor.diagnose(environment, told.append)}
     assert told == ["settings", "bundles", "Triton", "disk"]
     assert all(found[name].severity == "error" and "foreshock up" in found[name].fix for name in ("Triton", "broker"))
+
+
+def test_many_fallbacks_are_told_with_their_most_frequent_reasons():
+    reasons = Counter({"no answer within the deadline": 40, "breaker open": 9, "state": 1})
+    (found,) = told_of({"model": 450, "fallback": 50}, reasons)
+    assert found.severity == "warning"
+    assert "10.0 % fallback, 90.0 % model" in found.what
+    assert found.what.endswith("no answer within the deadline (40); breaker open (9)")
+    (found,) = told_of({"model": 480, "fallback": 20}, reasons)
+    assert found.severity == "ok"
+    (found,) = told_of({}, Counter())
+    assert "none yet" in found.what
