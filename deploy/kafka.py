@@ -151,7 +151,7 @@ class KafkaBroker:
         configuration = fingerprint(command, properties.read_text())
         if not self.daemon.serves(configuration, self.is_ready):
             self.stop()
-            require_free("Kafka", self._ports.kafka, self._ports.kafka_controller)
+            require_free("Kafka", kafka_port=self._ports.kafka, kafka_controller_port=self._ports.kafka_controller)
             self._format(command, properties)
             self.daemon.start([*command, "kafka.Kafka", str(properties)], _environment(), configuration)
             self.daemon.wait_until(self.is_ready, READY_SECONDS)

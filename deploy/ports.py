@@ -40,14 +40,14 @@ def is_free(port: int) -> bool:
     return True
 
 
-def require_free(owner: str, *ports: int) -> None:
-    """Raise StackError where a port that `owner` needs is taken by a stranger."""
-    taken = [port for port in ports if not is_free(port)]
-    if taken:
-        raise StackError(
-            f"{owner}: port {taken[0]} on {LOOPBACK} is taken by another program.\n"
-            "Stop that program, or set other ports: FORESHOCK_KAFKA_PORT and its like in `foreshock settings`."
-        )
+def require_free(owner: str, **ports: int) -> None:
+    """Raise StackError where a port that `owner` needs is taken by a stranger; each is named as its setting."""
+    for name, port in ports.items():
+        if not is_free(port):
+            raise StackError(
+                f"{owner}: port {port} on {LOOPBACK} is taken by another program.\n"
+                f"Stop that program, or set another port: FORESHOCK_{name.upper()}."
+            )
 
 
 def free_range(count: int) -> int:

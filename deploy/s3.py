@@ -110,7 +110,7 @@ class S3Server:
         except SetupError as error:
             raise StackError(str(error)) from error
         self._buckets.mkdir(parents=True, exist_ok=True)
-        require_free("S3", self._port)
+        require_free("S3", s3_port=self._port)
         keys = {"ROOT_ACCESS_KEY": _ACCESS_KEY, "ROOT_SECRET_KEY": _SECRET_KEY, "PATH": "/usr/bin:/bin"}
         command = [str(program), "--port", f"{LOOPBACK}:{self._port}", "--quiet", "posix", str(self._buckets)]
         self.daemon.start(command, keys)

@@ -72,7 +72,13 @@ class TritonServer:
         if not self.daemon.serves(configuration, self.is_live):
             self.stop()
             _compile(self._repository)
-            require_free("Triton", self._ports.triton_http, self._ports.triton_grpc, self._ports.triton_metrics)
+            ports = self._ports
+            require_free(
+                "Triton",
+                triton_http_port=ports.triton_http,
+                triton_grpc_port=ports.triton_grpc,
+                triton_metrics_port=ports.triton_metrics,
+            )
             self.daemon.start(command, environment, configuration)
             self.daemon.wait_until(self.is_live, READY_SECONDS)
 

@@ -169,6 +169,8 @@ def replay(
         typer.echo(f"  {done.again:>8}  left out: sent again before (--again sends them once more)")
     if done.twice:
         typer.echo(f"  {done.twice:>8}  left out: a second letter of the same record")
+    if done.unreadable:
+        typer.echo(f"  {done.unreadable:>8}  left out: this release cannot read them either")
     if done.inner:
         typer.echo(f"{', '.join(done.inner)}: stages take what is old there for a repeat; `foreshock backfill "
                    "--canonical` reads it in its place")  # fmt: skip

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from schemas.errors import StateError
+from schemas.rules import Rules
 from schemas.topics import DEAD_LETTER, RAW_TOPICS
 from streams.dead_letters import REPLAYED, Place, replayed_from
 from streams.dead_letters.reading import MARK, Chosen, DeadLetter, Marks, letters, surveyed
+from streams.ingest.normaliser import Normaliser
 from streams.kafka import Outbox, partition_counts, read_topic, watermarks
 from streams.settings import Settings
 
@@ -27,7 +29,7 @@ Progress = Callable[[int, int], None]
 
 
 class Replay(msgspec.Struct, kw_only=True):
-    """What became of the letters that were chosen: chosen = sent + again + twice."""
+    """What became of the letters that were chosen: chosen = sent + again + twice + unreadable."""
 
     chosen: int = 0
     sent: dict[str, int] = {}
@@ -36,6 +38,8 @@ class Replay(msgspec.Struct, kw_only=True):
     """Letters left out because their record was sent again before."""
     twice: int = 0
     """Letters left out because another one of the same record is sent: stages repeat letters after a crash."""
+    unreadable: int = 0
+    """Letters of raw records left out because this release cannot read them either: they would come back."""
 
     @property
     def inner(self) -> list[str]:
@@ -79,12 +83,16 @@ def _selected(settings: Settings, chosen: Chosen, *, limit: int | None, again: b
     outcome, marks = Replay(), Marks()
     origins: dict[int, Place] = {}
     candidates: dict[int, Place] = {}
+    unreadable: set[int] = set()
+    readable = Readable(settings.rules)
     for letter, known in surveyed(settings):
         marks = known
         if letter is not None:
             origins[letter.place.offset] = letter.origin
             if chosen.has(letter):
                 candidates[letter.place.offset] = letter.origin
+                if not readable.has(letter):
+                    unreadable.add(letter.place.offset)
     sent = {origins[offset] for offset in sent_again(settings, marks) if offset in origins}
     wanted: dict[int, Place] = {}
     taken: set[Place] = set()
@@ -96,10 +104,29 @@ def _selected(settings: Settings, chosen: Chosen, *, limit: int | None, again: b
             outcome.again += 1
         elif origin in taken:
             outcome.twice += 1
+        elif offset in unreadable:
+            outcome.unreadable += 1
         else:
             wanted[offset] = origin
             taken.add(origin)
     return outcome, wanted
+
+
+class Readable:
+    """Reads raw records as ingest does, to know which of them it would refuse again."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._readers = {topic: Normaliser(topic, 0, rules) for topic in RAW_TOPICS}
+
+    def has(self, letter: DeadLetter) -> bool:
+        """Say whether a letter's record can be read; of an inner topic nobody knows before its stage has tried."""
+        reader = self._readers.get(letter.origin.topic)
+        if reader is None:
+            return True
+        refused = reader.tally.dead_letters.total()
+        reader.feed(reader.next_offset, letter.key, letter.value, letter.headers)
+        reader.flush()
+        return reader.tally.dead_letters.total() == refused
 
 
 def sent_again(settings: Settings, marks: Marks) -> set[int]:

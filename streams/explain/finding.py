@@ -53,7 +53,7 @@ def find(settings: Settings, forecast_id: str, expert: str, before_ns: int, repo
 def bundle_of(forecast: Forecast, expert: str, profile: str, repository: Path) -> Bundle:
     """Return the bundle of a network behind a forecast, by its hash; raises StateError where it is not there."""
     if forecast.status != "model":
-        raise StateError(f"{forecast.id}: is a {forecast.status} forecast ({forecast.reason}); no network made it")
+        raise StateError(f"{forecast.id}: no network made it: status {forecast.status} ({forecast.reason})")
     folders = {name: repository / f"{name.partition('@')[0]}-{profile}" for name in forecast.experts}
     networks = sorted(name for name, folder in folders.items() if folder.is_dir())
     if expert not in networks:

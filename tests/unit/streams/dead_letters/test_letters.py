@@ -1,5 +1,6 @@
 """A dead letter holds its record as it was, whatever that was; a replay says where it is from."""
 
+import msgspec
 import pytest
 
 from schemas import DecodeError, SettingsError
@@ -8,7 +9,9 @@ from streams.backfill import topics as backfill_topics
 from streams.commands.dead_letter import moment_ms
 from streams.dead_letters import REPLAYED, Place, dead_letter, reading, replayed_from
 from streams.dead_letters.reading import MARK, Chosen, letter_at, opened, surveyed
+from streams.dead_letters.replaying import Readable
 from streams.settings import Settings
+from streams.sources.market import market
 from streams.stage import Message
 
 PAIRS = (
@@ -51,6 +54,19 @@ def test_each_replay_counts_as_an_attempt_and_the_first_place_is_kept():
     letter = opened(letter_of((*PAIRS, first, second)))
     assert letter.attempts == 3
     assert replayed_from(letter.headers) == (Place(DEAD_LETTER, 0, 90), Place(RAW_EXCHANGE, 2, 7))
+
+
+def test_what_this_release_cannot_read_either_is_not_worth_a_replay():
+    readable = Readable(Settings().rules)
+    message = next(each for each in market(5, 1_767_225_600_000_000_000, 5) if each.topic == RAW_EXCHANGE)
+    pairs = tuple(message.headers().items())
+    good = msgspec.structs.replace(opened(letter_of(pairs)), value=message.value)
+    assert readable.has(good)
+    assert not readable.has(msgspec.structs.replace(good, value=b"{"))
+    assert not readable.has(opened(letter_of()))
+    assert readable.has(good)
+    inner = Place("exchange.event.v1", 0, 1)
+    assert readable.has(msgspec.structs.replace(good, origin=inner, value=b"{"))
 
 
 @pytest.mark.parametrize("value", [b"", b"x", b"a[0]@1", b"a[0]@1 b", b"\xff"])

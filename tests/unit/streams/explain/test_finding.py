@@ -136,7 +136,5 @@ def test_a_bundle_is_that_of_the_record_or_none():
     other = forecast(1, experts={"performer": ExpertForecast(weight=1.0, hash="ab" * 32)})
     with pytest.raises(StateError, match="performer abababababab made it, which is not in"):
         finding.bundle_of(other, "performer", "ticks", REPOSITORY)
-    with pytest.raises(
-        StateError, match=r"is a fallback forecast \(no answer within the deadline\); no network made it"
-    ):
+    with pytest.raises(StateError, match=r"no network made it: status fallback \(no answer within the deadline\)"):
         finding.bundle_of(forecast(1, status="fallback"), "performer", "ticks", REPOSITORY)
