@@ -7,12 +7,12 @@ from pathlib import Path
 
 import msgspec
 from rich.console import Console
-from rich.progress import Progress
 
 from featurestore.catalogue import Catalogue
 from schemas import PROFILES, SettingsError
 from schemas.rules import DAY_NS
 from streams.backfill import backfill_messages
+from streams.following import Followed
 from streams.sources import RawMessage
 from streams.sources.captures import find_captures
 from streams.sources.market import INSTRUMENTS, market
@@ -45,7 +45,7 @@ def train_profile(
 
     if profile not in PROFILES:
         raise SettingsError(f"--profile: expected {' or '.join(PROFILES)}, got {profile!r}")
-    with tempfile.TemporaryDirectory(prefix="foreshock-train-") as folder, Progress(console=console) as screen:
+    with tempfile.TemporaryDirectory(prefix="foreshock-train-") as folder, Followed(console=console) as screen:
         rows = Path(folder) / "rows.parquet"
         task = screen.add_task("rows", total=None)
         backfill_messages(

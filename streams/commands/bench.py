@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from streams.commands.checks import require_writable
 from streams.commands.screen import console
+from streams.following import Followed
 from streams.settings import Settings
 
 app = typer.Typer(help="Benchmarks on a private broker; they measure and assert nothing.", no_args_is_help=True)
@@ -119,7 +119,7 @@ def _told(json: Path | None) -> Iterator[Callable[[str], None]]:
     """Show what is being done while the block runs, once its file can be written."""
     require_writable(json=json)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as screen:
+    with Followed(*columns) as screen:
         task = screen.add_task("starting")
         yield lambda what: screen.update(task, description=what)
 

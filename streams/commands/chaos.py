@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from schemas.errors import SettingsError
 from streams.commands.checks import require_writable
 from streams.commands.screen import console
+from streams.following import Followed
 from streams.settings import Settings
 from streams.simulation.command import simulate
 
@@ -74,7 +75,7 @@ def _followed(wanted: "list[tuple[Scenario, int]]", *, quick: bool, report: Path
     outcomes: list[Outcome] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     screen = Console(stderr=True)
-    with Progress(*columns, console=screen) as progress:
+    with Followed(*columns, console=screen) as progress:
         task = progress.add_task("starting the stack", total=len(wanted))
 
         def told(each: "Scenario", number: int, what: str) -> None:

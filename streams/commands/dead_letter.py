@@ -11,7 +11,7 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from schemas.errors import SettingsError
@@ -21,6 +21,7 @@ from streams.commands.store import time_ns
 from streams.dead_letters.reading import Chosen, Marks, letter_at, readable, surveyed
 from streams.dead_letters.replaying import replay as send
 from streams.dead_letters.replaying import sent_again
+from streams.following import Followed
 from streams.settings import Settings
 
 app = typer.Typer(help="Records that could not be read: list, show, send again.", no_args_is_help=True)
@@ -151,7 +152,7 @@ def replay(
     require_broker(settings)
     chosen = _chosen(reason, stage, topic, since, to)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as screen:
+    with Followed(*columns) as screen:
         task = screen.add_task("replay", total=None)
         done = send(
             settings,

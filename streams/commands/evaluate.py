@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from schemas import SettingsError
 from schemas.rules import DAY_NS
 from streams.commands.checks import require_folders
+from streams.following import Followed
 
 _PROFILE = "bars"
 
@@ -47,7 +46,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  # one parameter for each option of the 
 
     until_ns = day_ns(last) + DAY_NS
     folds = Folds(day_ns(train_until) + DAY_NS, day_ns(first), until_ns)
-    screen = Progress(console=Console(stderr=True))
+    screen = Followed()
     task = screen.add_task("rows", total=1.0)
 
     def told(text: str, ratio: float | None = None) -> None:

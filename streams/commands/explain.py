@@ -7,14 +7,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from schemas.errors import SettingsError
 from schemas.rules import PROFILES, SECOND_NS, Rules
 from schemas.tensors import HORIZON_NS, YEAR_NS
 from streams.commands.checks import require_writable
 from streams.commands.screen import console
+from streams.following import Followed
 from streams.settings import Settings
 
 if TYPE_CHECKING:
@@ -123,7 +122,7 @@ def _explain_market(seconds: int, expert: str, before_ns: int, repository: Path,
     if not before_ns:
         raise SettingsError("--before: expected more than 0 with --market, whose shocks are changes")
     predictor = Predictor.load(versions(folder)[0])
-    with TemporaryDirectory(prefix="foreshock-explain-") as scratch, Progress(console=Console(stderr=True)) as screen:
+    with TemporaryDirectory(prefix="foreshock-explain-") as scratch, Followed() as screen:
         task = screen.add_task("rows of the market", total=None)
         table = market_rows(predictor.bundle.spec, seconds, Path(scratch) / "rows.parquet")
         screen.update(task, description="shocks", total=1.0)

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from schemas.errors import ForeshockError, SettingsError
 from schemas.rules import SECOND_NS
 from schemas.topics import RAW_TOPICS
 from streams.commands.checks import require_broker
+from streams.following import Followed
 from streams.settings import Settings
 from streams.sources import RawMessage
 
@@ -90,7 +90,7 @@ def replay(
     require_broker(settings)
     require_topics(settings, RAW_TOPICS)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as screen:
+    with Followed(*columns) as screen:
         task = screen.add_task("replay")
 
         def show(at: Done) -> None:

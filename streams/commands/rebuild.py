@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from schemas.errors import SettingsError, StateError
 from streams.commands.checks import require_broker
 from streams.commands.screen import console
+from streams.following import Followed
 from streams.settings import Settings
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _rebuilt(
 
     count, seed = draw
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as screen:
+    with Followed(*columns) as screen:
         task = screen.add_task("reading records", total=count or len(ids))
         messages = _asked(reader, ids) if count is None else read_forecasts(drawn(reader, count, seed))
         forecasts = list(screen.track(messages, task_id=task))
@@ -106,7 +106,7 @@ def _asked(reader: "LogReader", ids: Iterable[str]) -> "Iterator[Forecast | Verd
 
 
 def _compared(settings: Settings, reader: "LogReader", wanted: "Wanted") -> "list[Apart]":
-    with Progress(console=Console(stderr=True)) as screen:
+    with Followed() as screen:
         task = screen.add_task("recomputing rows from the canonical log", total=len(wanted))
         return wanted.compare(settings, reader, lambda done: screen.update(task, completed=done))
 

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Annotated, cast
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from schemas import SettingsError
 from schemas.rules import DAY_NS
 from streams.commands.checks import require_folders
 from streams.commands.screen import console
+from streams.following import Followed
 
 _KINDS = ("lstm", "performer")
 _METHODS = ("grid", "random", "tpe")
@@ -52,7 +51,7 @@ def search(  # noqa: PLR0913, PLR0917  # one parameter for each option of the co
     asked.require(spans[0], first="--folds", last="--until")
     require_folders(out=out, cache=cache or out / "rows")
     log = out / f"trials-{kind}.jsonl"
-    with Progress(console=Console(stderr=True)) as screen:
+    with Followed() as screen:
         task = screen.add_task("rows", total=float(trials))
 
         def told(text: str, _ratio: float) -> None:

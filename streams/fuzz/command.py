@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress, TimeRemainingColumn
+from rich.progress import TimeRemainingColumn
 from rich.table import Table
 
 from schemas.errors import SettingsError
 from streams.commands.checks import require_folders
 from streams.commands.screen import console
+from streams.following import Followed
 from streams.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _all(names: list[str], plan: "Plan") -> "list[Result]":
     from streams.fuzz.running import fuzzed
 
     results = []
-    with Progress(*Progress.get_default_columns()[:-1], TimeRemainingColumn(), console=Console(stderr=True)) as screen:
+    with Followed(*Followed.get_default_columns()[:-1], TimeRemainingColumn()) as screen:
         task = screen.add_task("", total=len(names))
         for place, name in enumerate(names):
             screen.update(task, description=name, completed=place)

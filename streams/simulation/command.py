@@ -5,12 +5,12 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from streams.commands.checks import require_writable
 from streams.commands.screen import console
+from streams.following import Followed
 
 Seeds = Annotated[int, typer.Option("--seeds", min=1, help="How many histories to play.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Play this seed alone, twice, and tell its faults.")]
@@ -33,7 +33,7 @@ def simulate(
     if seed is not None:
         raise typer.Exit(_one(seed))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as screen:
+    with Followed(*columns) as screen:
         task = screen.add_task("histories", total=seeds)
         found = campaign.run(range(first, first + seeds), processes, lambda _: screen.advance(task))
     console().print(table(found, processes))

@@ -1,0 +1,39 @@
+"""How far long work has come: bars on a terminal, lines where it is piped."""
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress, ProgressColumn, TaskID
+
+_LINE_SECONDS = 10.0
+
+
+class Followed(Progress):
+    """Progress on stderr; piped, a line for each new description and every ten seconds."""
+
+    def __init__(self, *columns: str | ProgressColumn, console: Console | None = None) -> None:
+        super().__init__(*columns, console=console or Console(stderr=True))
+        self._said: dict[TaskID, tuple[str, float]] = {}
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        """Change a task, as rich does."""
+        super().update(task_id, **changes)
+        self._say(task_id)
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        """Count on, as rich does."""
+        super().advance(task_id, advance)
+        self._say(task_id)
+
+    def _say(self, task_id: TaskID) -> None:
+        if self.console.is_terminal:
+            return
+        task, now = self._tasks[task_id], time.monotonic()
+        said, at = self._said.get(task_id, ("", float("-inf")))
+        if task.description == said and now - at < _LINE_SECONDS:
+            return
+        self._said[task_id] = task.description, now
+        of = "" if task.total is None else f" of {task.total:,.0f}"
+        self.console.file.write(f"{task.description}: {task.completed:,.0f}{of}\n")
+        self.console.file.flush()
