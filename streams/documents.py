@@ -11,6 +11,8 @@ from deploy.cache import CHECKOUT
 from featurestore.table import NUMBERED, lines
 from schemas.access import ACCESS
 from schemas.asyncapi import write as write_schemas
+from schemas.foreign_metrics import FOREIGN_METRICS
+from schemas.metric import Metric
 from schemas.metrics import METRICS
 from schemas.rules import TICKS
 from schemas.topics import topics
@@ -20,6 +22,20 @@ _FEATURES = (
     f"The {len(NUMBERED)} numbered themes, then what is beside them. A column of a row is named quantity_window "
     "(`realised_variance_5m`), one without a window by its quantity alone.\n\n"
 )
+_METRICS = """\
+Every process serves its own on `FORESHOCK_METRICS_PORT`, at `/metrics`; which those are is in `told by`. Times are in
+seconds, sizes in bytes, shares from 0 to 1. Label sets are closed: at most 100 venues, and of instruments those that
+`FORESHOCK_METRICS_INSTRUMENTS` names. Rows, forecasts and lags of a replay are as old as its recording: what compares
+times with now asks `foreshock_live` first.
+
+"""
+_FOREIGN = """\
+## Of others
+
+What rules, alerts and dashboards name besides. The recording rules of `deploy/monitoring/recording.yaml` turn Triton's
+microseconds into seconds.
+
+"""
 _SECURITY = """\
 Kafka is connected to by TLS and a user with a password (SASL/SCRAM), or by a client's certificate, where
 `FORESHOCK_KAFKA_SECURITY` says so; Triton by TLS where `FORESHOCK_TRITON_TLS` does. All settings are in the README.
@@ -56,7 +72,7 @@ def generated(checkout: Path = CHECKOUT) -> dict[Path, str]:
     return {
         readme: _with_settings(readme.read_text()),
         docs / "topics.md": _page("Topics", "schemas/topics.py", topics_table()),
-        docs / "metrics.md": _page("Metrics", "schemas/metrics.py", metrics_table()),
+        docs / "metrics.md": _page("Metrics", "schemas/metrics.py", _metrics_page()),
         docs / "security.md": _page("Security", "schemas/access.py", _SECURITY + access_table()),
         docs / "features.md": _page("Features", "featurestore/features", _FEATURES + features_table()),
     }
@@ -86,10 +102,14 @@ def access_table() -> str:
     return _table(("user", "reads", "writes", "groups"), rows)
 
 
-def metrics_table() -> str:
-    """Return the metrics as a Markdown table."""
-    rows = [(f"`{metric.name}`", metric.kind, ", ".join(metric.labels), metric.meaning) for metric in METRICS]
-    return _table(("metric", "kind", "labels", "meaning"), rows)
+def metrics_table(metrics: Sequence[Metric]) -> str:
+    """Return metrics as a Markdown table."""
+    rows = [(f"`{one.name}`", one.kind, ", ".join(one.labels), ", ".join(one.by), one.meaning) for one in metrics]
+    return _table(("metric", "kind", "labels", "told by", "meaning"), rows)
+
+
+def _metrics_page() -> str:
+    return f"{_METRICS}{metrics_table(METRICS)}\n{_FOREIGN}{metrics_table(FOREIGN_METRICS)}"
 
 
 def features_table() -> str:

@@ -23,7 +23,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from schemas.errors import StateError
-from schemas.metrics import LOOP_LAG
+from schemas.metrics import JOINING, LOOP_LAG, REBALANCES, STATE_RESTORE_DURATION
 from streams.checkpoints import CheckpointStore
 from streams.connection import faust_credentials
 from streams.ends import ends_of
@@ -160,6 +160,11 @@ class _App(faust.App):
         if read != self.restored[0]:
             self.restored = (read, now)
         return 0.0 if since is None else now - max(since, self.restored[1])
+
+    def waiting_age(self) -> float:
+        """Return the seconds since partitions were asked for, 0 once they are read."""
+        since = self.waiting_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def _crash(self, reason: BaseException) -> None:
         if not self.should_stop:
@@ -361,9 +366,18 @@ def _acquirer(app: _App, stage: Stage, source: _Source) -> Any:
                 exit_now(1, f"{stage.name}: partitions {sorted(partitions)} could not be taken over", error)
             LOGGER.info("the next rebalance came before the last was done: %r", error)
         if app.waiting_since == rebalance:
+            _tell_joined(app)
             app.waiting_since = None
 
     return acquire
+
+
+def _tell_joined(app: _App) -> None:
+    """Count that partitions were given to us, and how long it took until they are read on."""
+    metrics, stage = app.runner.metrics, app.runner.stage.name
+    metrics[REBALANCES].labels(stage).inc()
+    if app.waiting_since is not None:
+        metrics[STATE_RESTORE_DURATION].labels(stage).observe(time.monotonic() - app.waiting_since)
 
 
 def run_stage(settings: Settings, stage: Stage) -> None:
@@ -374,14 +388,16 @@ def run_stage(settings: Settings, stage: Stage) -> None:
 
 
 async def _run(settings: Settings, stage: Stage) -> None:
-    metrics = Metrics()
-    MetricsServer(metrics, settings.metrics_port)
+    metrics = Metrics(stage.name)
+    metrics.tell_live(live=settings.heartbeat_writer == "ingest")
+    MetricsServer(metrics, settings.metrics_port, settings.metrics_address)
     pulse = Pulse(settings.session_timeout_seconds)
     app, runner = build_app(settings, stage, metrics, pulse)
     stop = _stop_signal()
     clock = _LoopClock(metrics, stage.name)
     await stage.started(runner)
     app.waiting_since = time.monotonic()
+    metrics[JOINING].labels(stage.name).set_function(app.waiting_age)
     work = {
         "Faust": app.start(),
         "checkpoints": runner.checkpoint_forever(),

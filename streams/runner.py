@@ -14,9 +14,10 @@ from contextvars import ContextVar
 from typing import Protocol
 
 from schemas.errors import StateError
-from schemas.metrics import CHECKPOINT_BYTES, CHECKPOINT_DURATION, OFFSET_LAG
+from schemas.metrics import CHECKPOINT_BYTES, CHECKPOINT_DURATION
 from streams.checkpoints import CheckpointStore
 from streams.kafka import Outbox
+from streams.lag import Lag
 from streams.metrics_server import Metrics
 from streams.settings import Settings
 from streams.stage import FencedError, Message, Output, Stage
@@ -98,6 +99,7 @@ class StageRunner:
         self._rereads: dict[tuple[Place, int, int], int] = {}
         self._held: set[Place] = set()
         self._revocations = 0
+        self._lag = Lag(metrics)
 
     # What a stage may do.
 
@@ -207,7 +209,7 @@ class StageRunner:
         for place in [place for place in self._positions if place[1] == partition]:
             self._positions.pop(place)
             self.release(*place)
-            self.metrics.forget(OFFSET_LAG, place[0], str(partition))
+            self._lag.forget(place)
         self._rereads = {seen: count for seen, count in self._rereads.items() if seen[0][1] != partition}
         if lease.ready:
             self.stage.revoked(partition)
@@ -269,12 +271,11 @@ class StageRunner:
         return {place: offset for place, offset in self.positions().items() if place not in self._held}
 
     def report_lag(self, ends: Mapping[Place, int]) -> None:
-        """Set the lag metric from the topics' next offsets."""
+        """Set the metrics of lag from the topics' next offsets."""
         positions = self.positions()
         for place, end in ends.items():
             if place in positions:
-                topic, partition = place
-                self.metrics[OFFSET_LAG].labels(topic, str(partition)).set(max(0, end - positions[place]))
+                self._lag.tell(place, positions[place], end)
 
     # Checkpoints.
 

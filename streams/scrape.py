@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from schemas.metrics import OFFSET_LAG, WATERMARK, Metric
+from schemas.metric import Metric
+from schemas.metrics import OFFSET_LAG, WATERMARK
 from streams.metrics_server import LOOPBACK
 
 _TIMEOUT_SECONDS = 2.0

@@ -37,6 +37,9 @@ class Settings:
     metrics_port: int = _setting(
         9464, "port", "First port of the processes' Prometheus metrics; 0 serves none", "0..65000"
     )
+    metrics_address: str = _setting(
+        "127.0.0.1", "address", "Where metrics, /live and /ready are served; 0.0.0.0: to all"
+    )
     # How it is connected to.
     kafka_security: str = _setting(
         "PLAINTEXT", "", "How Kafka is connected to", "PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL"
@@ -110,6 +113,12 @@ class Settings:
     )
     breaker_failures: int = _setting(5, "count", "Failures in a row that open the breaker to Triton", "1..1000")
     breaker_open_seconds: float = _setting(2.0, "s", "Time between canary inferences while it is open", "0.1..300")
+    forecast_due_seconds: float = _setting(
+        5.0,
+        "s",
+        "A forecast that is not on its topic so long after border + allowed lateness counts as missed",
+        "0.1..3600",
+    )
     explain_every: int = _setting(
         100, "count", "Forecasts of which one is explained while it is made, chosen by its id; 0: none", "0..1000000"
     )
@@ -121,6 +130,9 @@ class Settings:
         "",
         "Share of the row messages that `foreshock run` has recomputed by a process of its own; 0: it starts none",
         "0..1",
+    )
+    metrics_instruments: str = _setting(
+        "50", "ids or count", "Instruments with a label in metrics: ids with commas between, or the first N that come"
     )
     log_level: str = _setting("WARNING", "", "Least level of log lines", "DEBUG|INFO|WARNING|ERROR")
 

@@ -22,6 +22,8 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 from schemas.errors import InferenceError
 from schemas.metrics import (
     BREAKER_STATE,
+    CANARIES,
+    CANARY_ANSWERED,
     INFERENCE_BATCH_SIZE,
     INFERENCE_DURATION,
     INFERENCE_INFLIGHT,
@@ -223,9 +225,15 @@ class TritonClient:
             await self.canary(model)
         except InferenceError as error:
             LOGGER.debug("canary: %s", error)
+            self._tell_canary(model, answered=False)
             await self._heal(model, str(error))
             return False
+        self._tell_canary(model, answered=True)
         return True
+
+    def _tell_canary(self, model: Served, *, answered: bool) -> None:
+        self._metrics[CANARIES].labels(self._label(model), "ok" if answered else "failed").inc()
+        self._metrics[CANARY_ANSWERED].labels(self._label(model)).set(answered)
 
     async def _heal(self, model: Served, problem: str) -> None:
         """Load a model that Triton does not have, or whose process is dead."""

@@ -100,7 +100,8 @@ class FeaturizeStage:
         if timer is not None:
             timer.cancel()
         self._outlet.metrics.forget(WATERMARK, self.name, str(partition))
-        self._outlet.metrics.forget(PENDING_EVENTS, str(partition))
+        for metric in (PENDING_EVENTS, FEATURE_FRESHNESS):
+            self._outlet.metrics.forget(metric, str(partition))
 
     async def process(self, message: Message) -> None:
         """Take in one message and write the rows that it completes."""
@@ -208,13 +209,12 @@ class FeaturizeStage:
         if engine.row_border_ns is not None:
             border_seconds = engine.row_border_ns / SECOND_NS
             self._outlet.metrics[WATERMARK].labels(self.name, str(partition)).set(border_seconds)
+            self._outlet.metrics.tell_age(FEATURE_FRESHNESS, border_seconds, self._clock, str(partition))
 
     def _measure(self, partition: int, last: Rows, messages: int) -> None:
         """Tell how far the rows are; the last message stands for those written with it."""
         metrics, label = self._outlet.metrics, str(partition)
-        row_seconds = last.header.row_time_ns / SECOND_NS
         metrics[ROWS].labels(label).inc(messages * len(last.instruments))
-        metrics[FEATURE_FRESHNESS].labels(label).set(self._clock() - row_seconds)
         for name, share in zip(last.features, np.isnan(last.values).mean(axis=0), strict=True):
             metrics[FEATURE_NULL].labels(name).set(share)
 

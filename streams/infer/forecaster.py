@@ -66,6 +66,8 @@ class Forecaster:
         """No forecast before this offset of our own output is missing in this state."""
         self.statuses: Counter[str] = Counter()
         """Status of the forecasts that the last `settle` made."""
+        self.made: list[Forecast] = []
+        """Those forecasts themselves."""
         self._window = Window(models.shape)
         self._jobs: deque[Job] = deque()
         self._read = 0
@@ -124,6 +126,11 @@ class Forecaster:
         return self._jobs[0].offset if self._jobs else self._read
 
     @property
+    def last_border(self) -> tuple[int, int]:
+        """The origin time of the last forecasts, -1 before any, and for how many instruments they are."""
+        return self._emitted_ns, len(self._emitted)
+
+    @property
     def next_origin_ns(self) -> int | None:
         """The origin time of the next forecasts, None where none is waiting."""
         return self._jobs[0].origin.time_ns if self._jobs else None
@@ -160,6 +167,7 @@ class Forecaster:
         """Return the records of a batch; without `answers`, `reason` says why log-HAR stands alone."""
         made = made_of(self.models, batch, answers, self._calibrations, reason)
         self.statuses.clear()
+        self.made.clear()
         records: list[Record] = []
         place = 0
         for job in batch.jobs:
@@ -184,6 +192,7 @@ class Forecaster:
         forecast = forecast_record(self.models, job.origin, instrument, quality, made, place, ranks, receipt)
         self._note(forecast)
         self.statuses[forecast.status] += 1
+        self.made.append(forecast)
         self.output_offset += 1
         return forecast_records(forecast, job.origin.partition)
 

@@ -5,18 +5,18 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import product
 from pathlib import Path
 
 from schemas.calibration import Calibration
 from schemas.errors import DecodeError, InferenceError
 from schemas.forecasts import Forecast, decode_json
-from schemas.metrics import DEAD_LETTERS, END_TO_END, FORECAST_AGE, FORECASTS_PUBLISHED
+from schemas.metrics import DEAD_LETTERS
 from schemas.topics import CALIBRATION, FEATURE_ROW, FORECAST, FORECAST_LATEST
 from streams.announcements import announcements
 from streams.dead_letters import dead_letter
 from streams.infer.explanations import Explanations
 from streams.infer.forecaster import BATCH_ROWS, Answers, Batch, Forecaster
+from streams.infer.meters import Meters
 from streams.infer.models import Models, Network, misfit
 from streams.infer.versions import Choice, Versions, served
 from streams.kafka import read_topic
@@ -63,6 +63,7 @@ class InferStage:
         """What the process began with; `_versions` says what makes the forecasts of an origin."""
         self._versions: Versions
         self._explanations: Explanations
+        self._meters: Meters
         self._sets: dict[str, Mapping[str, str] | None] = {}
         """By the id of a feature set that rows have: its features' versions, None where it is not announced."""
 
@@ -82,6 +83,7 @@ class InferStage:
             outlet.emit,
             outlet.metrics,
         )
+        self._meters = Meters(outlet.metrics, settings, self._models.horizons, self._clock)
         outlet.metrics.tell_build(settings.rules.rules_id, self._models.feature_set_id)
 
     async def assigned(self, partition: int, checkpoint: bytes | None) -> Mapping[str, int]:
@@ -92,6 +94,7 @@ class InferStage:
         state = self._partitions[partition] = _Partition(forecaster)
         for record in await asyncio.to_thread(self._recall, partition, state):
             self._outlet.emit(partition, record)
+        self._meters.begin(partition, forecaster)
         state.task = asyncio.create_task(self._work(partition, state), name=f"infer-{partition}")
         state.task.add_done_callback(_end_on_error)
         resume = {CALIBRATION: state.calibration_offset}
@@ -127,6 +130,7 @@ class InferStage:
         state = self._partitions.pop(partition, None)
         if state is not None:
             state.task.cancel()
+            self._meters.forget(partition)
 
     async def process(self, message: Message) -> None:
         """Take in a row or a calibration state; its forecasts are made by the partition's task."""
@@ -162,6 +166,7 @@ class InferStage:
 
     def _take(self, state: _Partition, message: Message) -> None:
         if message.topic == FEATURE_ROW:
+            self._meters.arrived(message.partition, message.offset)
             state.forecaster.take_row(message.offset, message.value or b"")
             state.more.set()
             return
@@ -198,7 +203,7 @@ class InferStage:
             await self._explain(partition, attention)
             await self._publish(partition, state, state.forecaster.settle(batch, answers, reason))
             self._explanations.begin(partition, choice, batch, attention)
-            self._count(partition, state, batch)
+            self._meters.published(partition, state.forecaster, batch)
             if state.held and state.forecaster.pending < LOW_ROWS:
                 state.held = False
                 self._outlet.release(FEATURE_ROW, partition)
@@ -262,15 +267,6 @@ class InferStage:
                 raise answer
             answers[network.expert] = answer
         return answers | await beside, ""
-
-    def _count(self, partition: int, state: _Partition, batch: Batch) -> None:
-        metrics = self._outlet.metrics
-        for (status, count), horizon in product(state.forecaster.statuses.items(), self._models.horizons):
-            metrics[FORECASTS_PUBLISHED].labels(horizon, status).inc(count)
-        now = self._clock()
-        for time_ns in dict.fromkeys(job.origin.time_ns for job in batch.jobs):
-            metrics[END_TO_END].observe(max(0.0, now - time_ns / 1e9))
-        metrics[FORECAST_AGE].labels(str(partition)).set(now - batch.jobs[-1].origin.time_ns / 1e9)
 
 
 async def _answer(client: TritonClient, network: Network, batch: Batch, deadline_seconds: float) -> Answer:

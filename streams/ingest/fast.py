@@ -309,6 +309,7 @@ class FastNormaliser(Normaliser):
             last = begin + int(timed[-1])
             tally.last_event_time_ns = int(stretch.times[last])
             tally.last_receive_time_ns = int(stretch.received[last])
+            tally.last_venue = stretch.venues[int(stretch.codes[last])]
         for record, (names, rows, codes) in stretch.names.items():
             low, high = np.searchsorted(rows, (begin, end)).tolist()
             if low == high:

@@ -12,14 +12,15 @@ from schemas.metrics import (
     EVENTS_RECEIVED,
     FRAMES,
     LATE_EVENTS,
-    OFFSET_LAG,
     SOURCE_LAST_EVENT,
+    VENUE_CLOCK_AHEAD,
     WATERMARK,
 )
 from schemas.topics import FEEDS
 from streams.ingest.book import Problem, Standing
 from streams.ingest.books import OUTCOMES, Books
 from streams.ingest.normaliser import STAGE, Normaliser, Tally
+from streams.lag import Lag
 from streams.metrics_server import Metrics
 
 _MAX_VENUES = 100
@@ -31,6 +32,7 @@ class Meters:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._lag = Lag(metrics)
         self._venues: set[str] = set()
         self._books: dict[str, set[tuple[str, str]]] = {}
 
@@ -43,16 +45,17 @@ class Meters:
         place = (topic, str(partition))
         metrics[WATERMARK].labels(STAGE, "/".join(place)).set(normaliser.watermark_ns / 1e9)
         if high_offset is not None:
-            metrics[OFFSET_LAG].labels(*place).set(max(0, high_offset - normaliser.next_offset))
+            self._lag.tell((topic, partition), normaliser.next_offset, high_offset)
         if tally.last_event_time_ns:
             lag_ns = tally.last_receive_time_ns - tally.last_event_time_ns
             metrics[EVENT_TIME_LAG].labels(topic).set(lag_ns / 1e9)
+            metrics[VENUE_CLOCK_AHEAD].labels(self._venue(tally.last_venue)).set(-lag_ns / 1e9)
         for venue, time_ns in normaliser.venue_times().items():
             metrics[SOURCE_LAST_EVENT].labels(self._venue(venue), topic).set(time_ns / 1e9)
 
     def forget(self, topic: str, partition: int) -> None:
         """Report nothing more of a raw partition that another process has now."""
-        self._metrics.forget(OFFSET_LAG, topic, str(partition))
+        self._lag.forget((topic, partition))
         self._metrics.forget(WATERMARK, STAGE, f"{topic}/{partition}")
         for venue, standing in self._books.pop(f"{topic}/{partition}", ()):
             self._metrics.forget(BOOKS, venue, standing, f"{topic}/{partition}")

@@ -14,7 +14,7 @@ import msgspec
 from featurestore.clock import EventClock, Reason
 from schemas import DecodeError, Depth, Event, LeftOut, Rules, StateError, Trade, base_asset, partition_of
 from schemas.batches import PROGRESS, Progress, message_headers
-from schemas.forecasts import LateEvent, encode_json
+from schemas.forecasts import LateEvent, cloud_event_headers, encode_json
 from schemas.instruments import ANY_ASSET
 from schemas.topics import FEEDS, LATE_EVENT
 from streams.dead_letters import REPLAYED, dead_letter
@@ -51,6 +51,8 @@ class Tally(msgspec.Struct):
     """Event time of the last event that carried one, accepted or not; 0 where none did."""
     last_receive_time_ns: int = 0
     """Receive time of that event."""
+    last_venue: str = ""
+    """Venue of that event."""
 
 
 class _RefusedError(DecodeError):
@@ -269,6 +271,7 @@ class Normaliser:
             reason = clock.refusal(tile_time_ns) if replayed else clock.observe(event.venue, tile_time_ns)
             self.tally.last_event_time_ns = tile_time_ns
             self.tally.last_receive_time_ns = received_ns
+            self.tally.last_venue = event.venue
         if reason is not None:
             self._outputs.append(self._refused_event(event, reason, received_ns, offset, index))
             return
@@ -337,7 +340,9 @@ class Normaliser:
             raw_index=index,
             event=msgspec.structs.asdict(event),
         )
+        place = f"{self._raw_topic}[{self._raw_partition}]@{offset}.{index}"
         headers = [("record", b"late-event"), ("reason", reason.encode())]
+        headers += cloud_event_headers("late-event", place, received_ns, event.instrument_id)
         return Record(LATE_EVENT, event.instrument_id.encode(), encode_json(late), headers)
 
     def _refuse(

@@ -19,7 +19,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as ConfluentMessage
 
 from schemas import StateError
-from schemas.metrics import CHECKPOINT_BYTES, CHECKPOINT_DURATION
+from schemas.metrics import (
+    CHECKPOINT_BYTES,
+    CHECKPOINT_DURATION,
+    INGEST_DELAY,
+    JOINING,
+    REBALANCES,
+    STATE_RESTORE_DURATION,
+)
 from schemas.topics import INGEST_CHECKPOINT, RAW_TOPICS
 from streams.ends import ends_of, known_end
 from streams.ingest.checkpoints import Found, Owner, Place, Write, last_checkpoints
@@ -70,6 +77,32 @@ class _Saving:
         self.started = time.monotonic()
 
 
+class _Delay:
+    """Measures the way of one batch at a time, from frames read to all of their events acknowledged."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._since: float | None = None
+        self._last: int | None = None
+        """The number of its last output, None while it is not sent."""
+
+    def begin(self) -> None:
+        """Frames were read."""
+        if self._since is None:
+            self._since = time.monotonic()
+
+    def sent(self, outbox: Outbox) -> None:
+        """All that was read by now has been sent."""
+        if self._since is not None and self._last is None:
+            self._last = outbox.sequence
+
+    def settle(self, outbox: Outbox) -> None:
+        """Take in what Kafka has acknowledged."""
+        if self._since is not None and self._last is not None and self._last <= outbox.settled:
+            self._metrics[INGEST_DELAY].observe(time.monotonic() - self._since)
+            self._since = self._last = None
+
+
 class Ingest:
     """One process of the consumer group `ingest`; for one thread.
 
@@ -99,6 +132,8 @@ class Ingest:
         self._checkpoint_at = time.monotonic() + settings.checkpoint_seconds
         self._stepped_at = time.monotonic()
         self._joining_since: float | None = time.monotonic()
+        self._delay = _Delay(metrics)
+        metrics[JOINING].labels(STAGE).set_function(self.joining_seconds)
 
     def run(self, stopping: threading.Event) -> None:
         """Work until `stopping` is set, then save and leave the group.
@@ -126,13 +161,19 @@ class Ingest:
     def step(self) -> None:
         """Read and process one batch of frames."""
         wait = _CATCHING_UP_SECONDS if self._behind else min(_WAIT_SECONDS, self._batch_seconds)
-        self._take_all(self._consumer.consume(_FRAMES_AT_ONCE, timeout=wait))
+        messages = self._consumer.consume(_FRAMES_AT_ONCE, timeout=wait)
+        if messages:
+            self._delay.begin()
+        self._take_all(messages)
         self._reread.clear()
         now = self._stepped_at = time.monotonic()
         # Where more is waiting to be read, what fills the micro-batches is already there.
         self._behind = {place for place in self._normalisers if self._lag(place) > _MANY_FRAMES}
         patience = _CATCHING_UP_SECONDS if self._behind else 0.0
-        self._send(everything=now >= self._flush_at + patience)
+        everything = now >= self._flush_at + patience
+        self._send(everything=everything)
+        if everything:
+            self._delay.sent(self._outbox)
         if self._live:
             self._beat(time.time_ns())
         self._outbox.poll()
@@ -244,6 +285,7 @@ class Ingest:
 
     def _settle(self) -> None:
         """Take the checkpoints under way one step on where Kafka has acknowledged the last one."""
+        self._delay.settle(self._outbox)
         if not self._saving:
             return
         settled = self._outbox.settled
@@ -316,6 +358,8 @@ class Ingest:
             self._normalisers[place] = normaliser
             partition.offset = normaliser.next_offset
         reader.assign(partitions)
+        self._metrics[REBALANCES].labels(STAGE).inc()
+        self._metrics[STATE_RESTORE_DURATION].labels(STAGE).observe(self.joining_seconds())
         self._joining_since = None
         LOGGER.info("assigned %s", [f"{p.topic}[{p.partition}]@{p.offset}" for p in partitions])
 
@@ -386,9 +430,10 @@ def run_ingest(settings: Settings, *, live: bool = False) -> None:
     """
     log_to_stderr(settings)
     require_topics_of(settings, STAGE)
-    metrics = Metrics()
+    metrics = Metrics(STAGE)
     metrics.tell_build(settings.rules.rules_id)
-    server = MetricsServer(metrics, settings.metrics_port)
+    metrics.tell_live(live=live)
+    server = MetricsServer(metrics, settings.metrics_port, settings.metrics_address)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

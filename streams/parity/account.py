@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from schemas.forecasts import Parity, cloud_event_headers, encode_json
-from schemas.metrics import OFFSET_LAG, PARITY_BEHIND, PARITY_CHECKED, PARITY_MISMATCH
+from schemas.metrics import PARITY_BEHIND, PARITY_CHECKED, PARITY_MISMATCH
 from schemas.rules import SECOND_NS
 from schemas.topics import FEATURE_ROW, OPS_PARITY
 from streams.ends import Place
 from streams.kafka import Outbox, read_topic
+from streams.lag import Lag
 from streams.metrics_server import Metrics
 from streams.parity.checker import Difference, Verdict, difference
 from streams.settings import Settings
@@ -33,6 +34,7 @@ class Account:
     def __init__(self, settings: Settings, metrics: Metrics, outbox: Outbox, share: float) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._lag = Lag(metrics)
         self._outbox = outbox
         self._share = share
         self._told: dict[int, Tally] = {}
@@ -46,10 +48,9 @@ class Account:
         """Take in what Kafka acknowledged; raises DeliveryError."""
         self._outbox.poll()
 
-    def tell_lag(self, place: Place, messages: int) -> None:
+    def tell_lag(self, place: Place, position: int, end: int) -> None:
         """Say how much of a partition is not read yet."""
-        topic, partition = place
-        self._metrics[OFFSET_LAG].labels(topic, str(partition)).set(messages)
+        self._lag.tell(place, position, end)
 
     def tell_behind(self, partition: int, behind_ns: int) -> None:
         """Say how far what is recomputed is behind the rows of the topic."""

@@ -134,7 +134,7 @@ class ParityProcess:
         for place, offset in self._next.items():
             end = known_end(self._consumer, place)
             if end is not None:
-                self._account.tell_lag(place, max(0, end - offset))
+                self._account.tell_lag(place, offset, end)
 
     # For the watchdog's thread.
 
@@ -172,9 +172,10 @@ def run_parity(settings: Settings, share: float) -> None:
     os.nice(_NICENESS)
     require_topics_of(settings, NAME)
     catalogue = Catalogue.discover(settings.rules)
-    metrics, outbox = Metrics(), Outbox(settings, NAME)
+    metrics, outbox = Metrics(NAME), Outbox(settings, NAME)
+    metrics.tell_live(live=settings.heartbeat_writer == "ingest")
     metrics.tell_build(settings.rules.rules_id, catalogue.feature_set_id)
-    server = MetricsServer(metrics, settings.metrics_port)
+    server = MetricsServer(metrics, settings.metrics_port, settings.metrics_address)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

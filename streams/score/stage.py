@@ -9,6 +9,7 @@ from schemas.metrics import DEAD_LETTERS, FORECASTS_NOT_SCORED
 from schemas.tensors import HORIZONS
 from schemas.topics import FEATURE_ROW, FORECAST
 from streams.dead_letters import dead_letter
+from streams.labels import InstrumentLabels
 from streams.score.inputs import Range, range_of
 from streams.score.meters import Meters
 from streams.score.scorer import Scorer
@@ -38,7 +39,8 @@ class ScoreStage:
 
     async def started(self, outlet: Outlet) -> None:
         """Read what tells regimes apart; without a bundle that says it, all are one. Raises StateError."""
-        self._outlet, self._meters = outlet, Meters(outlet.metrics)
+        self._outlet = outlet
+        self._meters = Meters(outlet.metrics, InstrumentLabels(outlet.settings.metrics_instruments))
         self._watched = watched_by(self._repository, outlet.settings.profile)
         self._trained_on = range_of(self._repository, outlet.settings.profile)
         outlet.metrics.tell_build(outlet.settings.rules.rules_id)

@@ -20,10 +20,11 @@ from featurestore.store.tables import TABLE_OF
 from featurestore.store.writing import TableWriter
 from schemas import StateError
 from schemas.errors import DecodeError
-from schemas.metrics import DEAD_LETTERS, OFFSET_LAG, STORE_COMMIT_DURATION, STORE_REPEATS, STORE_ROWS
+from schemas.metrics import DEAD_LETTERS, JOINING, REBALANCES, STORE_COMMIT_DURATION, STORE_REPEATS, STORE_ROWS
 from streams.dead_letters import dead_letter
 from streams.ends import Place, ends_of, known_end
 from streams.kafka import DEADLINE_SECONDS, NOT_ALLOWED, Outbox, consumer, to_message
+from streams.lag import Lag
 from streams.logs import log_to_stderr
 from streams.metrics_server import Metrics, MetricsServer
 from streams.settings import Settings
@@ -47,6 +48,8 @@ class StoreProcess:
     def __init__(self, settings: Settings, metrics: Metrics, store: Store) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._lag = Lag(metrics)
+        metrics[JOINING].labels(STAGE).set_function(self.joining_seconds)
         member = f"{STAGE}-{settings.worker}" if settings.worker >= 0 else None
         self._consumer = consumer(
             settings, STAGE, instance=member, overrides={"queued.max.messages.kbytes": _QUEUE_KBYTES}
@@ -154,6 +157,7 @@ class StoreProcess:
                 )
             buffer.assign(partition.partition, partition.offset)
         reader.assign(partitions)
+        self._metrics[REBALANCES].labels(STAGE).inc()
         self._joining_since = None
         LOGGER.info("assigned %s", [f"{p.topic}[{p.partition}]@{p.offset}" for p in partitions])
 
@@ -170,15 +174,15 @@ class StoreProcess:
     def _drop(self, partitions: Iterable[TopicPartition]) -> None:
         for partition in partitions:
             self._buffers[partition.topic].drop([partition.partition])
-            self._metrics.forget(OFFSET_LAG, partition.topic, str(partition.partition))
+            self._lag.forget((partition.topic, partition.partition))
 
     # What others may look at.
 
     def _report(self) -> None:
-        for (topic, partition), offset in self.positions().items():
-            end = known_end(self._consumer, (topic, partition))
+        for place, offset in self.positions().items():
+            end = known_end(self._consumer, place)
             if end is not None:
-                self._metrics[OFFSET_LAG].labels(topic, str(partition)).set(max(0, end - offset))
+                self._lag.tell(place, offset, end)
 
     def positions(self) -> dict[Place, int]:
         """Return the next offset of each partition that is read; for the watchdog's thread."""
@@ -209,9 +213,10 @@ def run_store(settings: Settings) -> None:
     """
     log_to_stderr(settings)
     require_topics_of(settings, STAGE)
-    metrics = Metrics()
+    metrics = Metrics(STAGE)
     metrics.tell_build(settings.rules.rules_id)
-    server = MetricsServer(metrics, settings.metrics_port)
+    metrics.tell_live(live=settings.heartbeat_writer == "ingest")
+    server = MetricsServer(metrics, settings.metrics_port, settings.metrics_address)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
