@@ -1,6 +1,6 @@
 import stat
 
-from deploy import s3
+from deploy import golang, s3
 
 
 def program(path, body):
@@ -10,9 +10,9 @@ def program(path, body):
 
 
 def test_a_go_on_the_path_builds_the_server(tmp_path, monkeypatch):
-    go = program(tmp_path / "go", "echo go1.25.3")
+    go = program(tmp_path / "go", "echo go1.26.3")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert s3.go_program() == go
+    assert golang.go_program() == go
 
 
 def test_without_a_go_or_with_an_old_one_the_packaged_one_is_used(tmp_path, monkeypatch):
@@ -20,11 +20,11 @@ def test_without_a_go_or_with_an_old_one_the_packaged_one_is_used(tmp_path, monk
     for name in ("bin/go", "pkg/tool/linux_amd64/link"):
         (packaged / name).parent.mkdir(parents=True)
         (packaged / name).write_text("")
-    monkeypatch.setattr(s3, "packages", lambda name: tmp_path / "packages")
+    monkeypatch.setattr(golang, "packages", lambda name: tmp_path / "packages")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert s3.go_program() == packaged / "bin" / "go"
+    assert golang.go_program() == packaged / "bin" / "go"
     program(tmp_path / "go", "echo go1.22.1")
-    assert s3.go_program() == packaged / "bin" / "go"
+    assert golang.go_program() == packaged / "bin" / "go"
     assert (packaged / "pkg/tool/linux_amd64/link").stat().st_mode & stat.S_IXUSR
 
 
