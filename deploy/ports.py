@@ -19,6 +19,8 @@ class Ports:
     triton_http: int = 18000
     triton_grpc: int = 18001
     triton_metrics: int = 18002
+    prometheus: int = 19090
+    alertmanager: int = 19094
 
 
 def free_ports() -> Ports:

@@ -13,16 +13,21 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from deploy.alertmanager import AlertmanagerServer
 from deploy.cache import CHECKOUT, cache_dir, locked
 from deploy.daemon import Daemon, Identity
 from deploy.environment import SetupError
 from deploy.kafka import KafkaBroker
 from deploy.ports import LOOPBACK, Ports, free_ports
+from deploy.prometheus import RULES, PrometheusServer
 from deploy.security import Security
 from deploy.triton import REPOSITORY, TritonServer, repository_models
 from schemas.errors import StackError
 
 SERVICES = ("kafka", "triton")
+MONITORING = ("prometheus", "alertmanager")
+_ALL = (*SERVICES, *MONITORING)
+"""Started in this order, stopped in the other."""
 SUPERVISOR_STOP_SECONDS = 10.0
 
 
@@ -35,6 +40,8 @@ class Plan:
     models: tuple[str, ...] | None = None  # None: all that the repository holds
     services: tuple[str, ...] = ()  # those that should run
     secured: bool = False  # clients of Kafka need TLS, a user and rules
+    targets: str = ""  # folder of the files that tell Prometheus of the stages; empty: state/targets in the stack's
+    rules: tuple[str, ...] = tuple(map(str, RULES))  # what Prometheus records and alerts of
     heal: bool = False  # the supervisor restarts a service that ended
     owner: Identity | None = None  # the supervisor ends the stack when this process has ended
 
@@ -50,6 +57,8 @@ class Plan:
             models=None if record["models"] is None else tuple(record["models"]),
             services=tuple(record["services"]),
             secured=record.get("secured", False),
+            targets=record.get("targets", ""),
+            rules=tuple(record.get("rules", map(str, RULES))),
             heal=record["heal"],
             owner=Identity(**record["owner"]) if record["owner"] else None,
         )
@@ -102,6 +111,16 @@ class Stack:
         """Where Triton serves its Prometheus metrics."""
         return f"{LOOPBACK}:{self.plan.ports.triton_metrics}"
 
+    @property
+    def prometheus(self) -> str:
+        """Where Prometheus answers HTTP."""
+        return f"{LOOPBACK}:{self.plan.ports.prometheus}"
+
+    @property
+    def alertmanager(self) -> str:
+        """Where Alertmanager answers HTTP."""
+        return f"{LOOPBACK}:{self.plan.ports.alertmanager}"
+
     def up(
         self,
         services: Sequence[str] = SERVICES,
@@ -124,9 +143,11 @@ class Stack:
                 ports=ports or known.ports,
                 repository=str((repository or Path(known.repository)).absolute()),
                 models=known.models if models is None else tuple(models),
-                services=tuple(name for name in SERVICES if name in {*services, *known.services}),
+                services=tuple(name for name in _ALL if name in {*services, *known.services}),
                 # A broker's users are made with its log: one that is there stays as it is.
                 secured=known.secured if secured is None else secured,
+                targets=known.targets,
+                rules=known.rules,
                 heal=supervise or known.heal,
                 owner=owner or known.owner,
             )
@@ -144,18 +165,18 @@ class Stack:
     def end(self, *, wipe: bool = False) -> None:
         """Stop the services. For the supervisor itself; others call `down`."""
         with self._locked():
-            for name in reversed(SERVICES):
+            for name in reversed(_ALL):
                 self._server(name).stop()
             self._plan_file.unlink(missing_ok=True)
             if wipe:
-                for name in ("kafka", "security"):
+                for name in ("kafka", "security", *MONITORING):
                     shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def start(self, service: str) -> None:
         """Start one service as planned, and return when it is ready."""
         with self._locked():
             plan = self.plan
-            replace(plan, services=tuple(s for s in SERVICES if s in {*plan.services, service})).write(self._plan_file)
+            replace(plan, services=tuple(s for s in _ALL if s in {*plan.services, service})).write(self._plan_file)
             self._start(service)
 
     def stop(self, service: str) -> None:
@@ -200,7 +221,17 @@ class Stack:
         except SetupError as error:
             raise StackError(str(error)) from error
 
-    def _server(self, service: str) -> KafkaBroker | TritonServer:
+    def watch(self, targets: Path | None = None, rules: Sequence[Path] | None = None) -> None:
+        """Say, before `up`, in which folder stages tell Prometheus of themselves, and which rules it loads."""
+        with self._locked():
+            plan = self.plan
+            replace(
+                plan,
+                targets=plan.targets if targets is None else str(targets.absolute()),
+                rules=plan.rules if rules is None else tuple(str(path.absolute()) for path in rules),
+            ).write(self._plan_file)
+
+    def _server(self, service: str) -> KafkaBroker | TritonServer | PrometheusServer | AlertmanagerServer:
         plan = self.plan
         if service == KafkaBroker.name:
             return KafkaBroker(self.folder, plan.ports, self.security if plan.secured else None)
@@ -208,7 +239,12 @@ class Stack:
             repository = Path(plan.repository)
             models = repository_models(repository) if plan.models is None else plan.models
             return TritonServer(self.folder, plan.ports, repository, models)
-        raise StackError(f"there is no service {service!r}; there are: {', '.join(SERVICES)}.")
+        if service == PrometheusServer.name:
+            targets = Path(plan.targets or self.folder / "state" / "targets")
+            return PrometheusServer(self.folder, plan.ports, targets, tuple(map(Path, plan.rules)))
+        if service == AlertmanagerServer.name:
+            return AlertmanagerServer(self.folder, plan.ports)
+        raise StackError(f"there is no service {service!r}; there are: {', '.join(_ALL)}.")
 
     def _supervise(self, plan: Plan) -> None:
         if (plan.heal or plan.owner) and not self._supervisor.is_running():

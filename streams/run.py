@@ -16,6 +16,7 @@ import msgspec
 
 from schemas.errors import SettingsError
 from streams.settings import Settings
+from streams.targets import Targets
 
 STAGES = ("ingest", "featurize", "infer", "score")
 _COMMANDS = {"store": ("store", "run")}
@@ -73,12 +74,14 @@ class _Running:
         self.log = log
         self.process: subprocess.Popen[bytes] | None = None
         self.exits: list[int] = []
+        self.starts = 0
         self.started = 0.0
         self.pause = _FIRST_PAUSE_SECONDS
         self.again_at: float | None = 0.0
 
     def start(self) -> None:
         self.started, self.again_at = time.monotonic(), None
+        self.starts += 1
         with self.log.open("ab") as log:
             # The parent's end of the log is closed at once: the child keeps its own.
             self.process = subprocess.Popen(  # noqa: S603 - our own command line
@@ -139,6 +142,7 @@ class Supervisor:
         self.logs.mkdir(parents=True, exist_ok=True)
         self._said = said
         self._running: dict[str, _Running] = {}
+        self._targets = Targets(settings)
         for piece in pieces:
             self.add(piece)
 
@@ -147,6 +151,8 @@ class Supervisor:
         if piece.name in self._running:
             raise SettingsError(f"two processes would be called {piece.name}")
         self._running[piece.name] = _Running(piece, self.logs / f"{piece.name}.log")
+        if piece.environment.get("FORESHOCK_WORKER", "-1") != "-1":  # a source beside the stages serves nothing
+            self._targets.add(piece.name, int(piece.environment.get("FORESHOCK_METRICS_PORT", "0")))
 
     def __enter__(self) -> Self:
         self.look()
@@ -187,6 +193,8 @@ class Supervisor:
             if running.process is not None:
                 running.exits.append(_end(running.process, give_up - time.monotonic()))
                 running.process = None
+        if names is None:
+            self._targets.clear()
 
     def start(self, names: Iterable[str]) -> None:
         """Start again what `stop` ended."""
@@ -208,6 +216,10 @@ class Supervisor:
     def exits(self, name: str) -> list[int]:
         """Return the codes with which the process ended so far; a signal is negative."""
         return list(self._running[name].exits)
+
+    def starts(self, name: str) -> int:
+        """Return how often the process was started so far."""
+        return self._running[name].starts
 
     def log(self, name: str) -> Path:
         """Return the log of a process."""
@@ -238,28 +250,7 @@ def _end(process: subprocess.Popen[bytes], seconds: float) -> int:
     return process.wait()
 
 
-def write_targets(settings: Settings, pieces: Iterable[Piece]) -> Path:
-    """Write where Prometheus finds the processes (its file_sd format), and return the file."""
-    targets = [
-        {
-            "targets": [f"127.0.0.1:{piece.environment['FORESHOCK_METRICS_PORT']}"],
-            "labels": {"process": piece.name, "stage": piece.name.rpartition("-")[0]},
-        }
-        for piece in pieces
-        if piece.environment.get("FORESHOCK_METRICS_PORT", "0") != "0"
-    ]
-    path = settings.state_dir / "prometheus-targets.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_bytes(msgspec.json.encode(targets))
-    part.replace(path)
-    return path
-
-
-def run_pipeline(settings: Settings, said: Callable[[str], None] = print) -> None:
-    """Run `settings.workers` processes of every stage, one of store and of parity if asked, until SIGTERM or SIGINT."""
+def pieces_of(settings: Settings) -> list[Piece]:
+    """Return `settings.workers` processes of every stage, and one of store and of parity if asked."""
     asked = {"store": settings.store == "on", "parity": settings.parity_share > 0}
-    pieces = stage_pieces(settings, (*STAGES, *(name for name in asked if asked[name])), dict.fromkeys(asked, 1))
-    write_targets(settings, pieces)
-    said(f"{len(pieces)} processes, logs in {settings.state_dir / 'logs'}")
-    Supervisor(settings, pieces, said).run()
+    return stage_pieces(settings, (*STAGES, *(name for name in asked if asked[name])), dict.fromkeys(asked, 1))

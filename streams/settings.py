@@ -34,6 +34,8 @@ class Settings:
     triton_grpc_port: int = _setting(18001, "port", "Port of the local Triton's gRPC", "1..65535")
     triton_http_port: int = _setting(18000, "port", "Port of the local Triton's HTTP", "1..65535")
     triton_metrics_port: int = _setting(18002, "port", "Port of the local Triton's metrics", "1..65535")
+    prometheus_port: int = _setting(19090, "port", "Port of the local stack's Prometheus", "1..65535")
+    alertmanager_port: int = _setting(19094, "port", "Port of the local stack's Alertmanager", "1..65535")
     metrics_port: int = _setting(
         9464, "port", "First port of the processes' Prometheus metrics; 0 serves none", "0..65000"
     )

@@ -59,7 +59,7 @@ def score() -> None:
 def run() -> None:
     """Run all stages on this machine until interrupted; one that ends is started again."""
     from streams.pipeline import prepare
-    from streams.run import run_pipeline
+    from streams.running import run_pipeline
 
     settings = Settings.from_environment()
     require_broker(settings)

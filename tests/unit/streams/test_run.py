@@ -1,5 +1,6 @@
 """Processes that end are started again; what ends by itself and well is not."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -9,9 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from schemas.errors import SettingsError
-from streams.run import Piece, Supervisor, stage_pieces, write_targets
+from schemas.metrics import DISK_FREE, DISK_SIZE, PROCESS_RESTARTS, PROCESS_RUNNING
+from streams.metrics_server import Metrics
+from streams.run import Piece, Supervisor, stage_pieces
+from streams.run_metrics import RunMetrics
+from streams.running import where_to_look
 from streams.settings import Settings
 
 
@@ -113,8 +119,37 @@ def test_stages_get_their_worker_and_a_metrics_port_of_their_own(settings):
         ("infer-0", "9502"),
     ]
     assert pieces[1].environment["FORESHOCK_WORKER"] == "1"
-    targets = json.loads(write_targets(settings, pieces).read_text())
-    assert targets[2] == {"targets": ["127.0.0.1:9502"], "labels": {"process": "infer-0", "stage": "infer"}}
+
+
+def test_prometheus_finds_each_stage_while_its_supervisor_looks_after_it(settings):
+    pieces = [structs.replace(piece, command=("sleep", "60")) for piece in stage_pieces(settings, ["ingest", "infer"])]
+    folder = settings.state_dir / "targets"
+    with Supervisor(settings, [*pieces, python("replay", SLEEP, environment=settings.environment())]) as supervisor:
+        found = {path.name: json.loads(path.read_text()) for path in folder.iterdir()}
+        supervisor.kill("infer-0")
+        assert (folder / "infer-0.json").exists()  # one that has ended is missed, not forgotten
+    assert set(found) == {"ingest-0.json", "ingest-1.json", "infer-0.json", "infer-1.json"}
+    labels = {"process": "infer-0", "stage": "infer"}
+    assert found["infer-0.json"] == [{"targets": ["127.0.0.1:9502"], "labels": labels}]
+    assert list(folder.iterdir()) == []
+
+
+def test_a_run_tells_what_it_started_again_and_the_room_that_is_left(settings, tmp_path):
+    metrics = Metrics("run")
+    with Supervisor(settings, [python("a", "raise SystemExit(3)"), python("b", SLEEP)]) as supervisor:
+        RunMetrics(metrics, supervisor, {"state": tmp_path, "gone": tmp_path / "gone"})
+        look_until(supervisor, lambda: supervisor.starts("a") == 3)
+        assert metrics.value(PROCESS_RESTARTS, process="a") == 2
+        assert metrics.value(PROCESS_RESTARTS, process="b") == 0
+        assert metrics.value(PROCESS_RUNNING, process="b") == 1
+        assert 0 < metrics.value(DISK_FREE, folder="state") <= metrics.value(DISK_SIZE, folder="state")
+        assert metrics.registry.get_sample_value(DISK_FREE.name, {"folder": "gone"}) is None
+
+
+def test_a_run_says_where_to_look(settings):
+    lines = where_to_look(dataclasses.replace(settings, prometheus_port=1), 4)
+    assert lines[1] == f"metrics on 127.0.0.1:9500 to 9504, listed in {settings.state_dir}/targets"
+    assert "foreshock up --monitoring" in lines[2]
 
 
 def test_two_processes_of_one_name_are_refused(settings):

@@ -5,18 +5,8 @@ from streams.settings import Settings
 
 
 @pytest.mark.parametrize(("asked", "stores"), [("on", ["store-0"]), ("off", [])])
-def test_run_starts_one_writer_of_the_store_if_asked(tmp_path, monkeypatch, asked, stores):
-    started = []
-
-    class Recorder:
-        def __init__(self, settings, pieces, said):
-            started.extend(pieces)
-
-        def run(self):
-            pass
-
-    monkeypatch.setattr(run, "Supervisor", Recorder)
-    run.run_pipeline(Settings(state_dir=tmp_path, store=asked, workers=2), lambda _: None)
+def test_run_starts_one_writer_of_the_store_if_asked(tmp_path, asked, stores):
+    started = run.pieces_of(Settings(state_dir=tmp_path, store=asked, workers=2))
     assert [piece.name for piece in started if piece.name.startswith("store")] == stores
     assert len(started) == 8 + len(stores)
     ports = [piece.environment["FORESHOCK_METRICS_PORT"] for piece in started]
