@@ -21,11 +21,13 @@ from streams.commands import (
     parity,
     pipeline,
     rebuild,
+    schemas,
     search,
     settings,
     stack,
     store,
     topics,
+    view,
 )
 from streams.fuzz.command import fuzz
 
@@ -55,7 +57,9 @@ app.command()(rebuild.rebuild)
 app.command()(search.search)
 app.command()(settings.settings)
 app.command()(doctor.doctor)
+app.command()(view.view)
 app.add_typer(topics.app, name="topics")
+app.add_typer(schemas.app, name="schemas")
 app.add_typer(features.app, name="features")
 app.add_typer(models.app, name="model")
 app.add_typer(dead_letter.app, name="dead-letter")

@@ -26,13 +26,17 @@ class Group(NamedTuple):
 
 def group_findings(settings: Settings) -> Iterator[Finding]:
     """Yield what there is to say of each stage's group; raises StateError where the broker does not say."""
-    names = (*STAGES, "store") if settings.store == "on" else STAGES
-    for name in names:
+    for group in groups_of(admin(settings), settings):
+        yield from findings_of(group, settings.bootstrap_servers)
+
+
+def groups_of(client: Any, settings: Settings) -> Iterator[Group]:
+    """Yield each stage's group, asked through an admin client; raises StateError where the broker does not say."""
+    for name in (*STAGES, "store") if settings.store == "on" else STAGES:
         try:
-            group = _group(settings, name)
+            yield _group(client, name)
         except KafkaException as problem:
             raise StateError(f"group {name}: {problem.args[0].str()}") from None
-        yield from findings_of(group, settings.bootstrap_servers)
 
 
 def findings_of(group: Group, servers: str) -> Iterator[Finding]:
@@ -54,8 +58,7 @@ def findings_of(group: Group, servers: str) -> Iterator[Finding]:
         yield fine("groups", group.name, what)
 
 
-def _group(settings: Settings, name: str) -> Group:
-    client = admin(settings)
+def _group(client: Any, name: str) -> Group:
     (described,) = client.describe_consumer_groups([name], request_timeout=DEADLINE_SECONDS).values()
     (listed,) = client.list_consumer_group_offsets(
         [ConsumerGroupTopicPartitions(name)], request_timeout=DEADLINE_SECONDS
