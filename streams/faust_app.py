@@ -382,7 +382,7 @@ def _tell_joined(app: _App) -> None:
 
 def run_stage(settings: Settings, stage: Stage) -> None:
     """Run `stage` until SIGTERM; then the process ends, with code 0. Raises StateError before it starts."""
-    log_to_stderr(settings)
+    log_to_stderr(settings, stage.name)
     require_topics_of(settings, stage.name)
     asyncio.run(_run(settings, stage))
 

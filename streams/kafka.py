@@ -18,6 +18,7 @@ from streams.connection import kafka_connection
 from streams.retrying import patiently
 from streams.settings import Settings
 from streams.stage import Headers, Message, Output
+from streams.tracing import Tracing
 
 LOGGER = logging.getLogger("foreshock.kafka")
 _SILENT = logging.getLogger("foreshock.kafka.silent")
@@ -49,6 +50,7 @@ class Outbox:
     def __init__(self, settings: Settings, client_id: str, overrides: Mapping[str, Any] | None = None) -> None:
         self._producer = Producer(producer_config(settings, client_id) | dict(overrides or {}), logger=LOGGER)
         self._deadline = settings.delivery_timeout_seconds
+        self._tracing = Tracing(settings.rules.rules_id, settings.rules.row_interval_ns, settings.trace_share)
         self._pending: dict[int, None] = {}
         self._sequence = 0
         self._failure: str | None = None
@@ -68,9 +70,10 @@ class Outbox:
         """The number up to which every record is acknowledged."""
         return next(iter(self._pending), self._sequence + 1) - 1
 
-    def emit(self, output: Output) -> int:
-        """Send an output and return its number."""
-        return self.send(output.topic, output.value, key=output.key, headers=output.headers, partition=output.partition)
+    def emit(self, output: Output, received_ns: int = 0) -> int:
+        """Send an output and return its number; `received_ns` is that of the newest frame behind it, 0: none."""
+        headers = self._tracing.headers(output.topic, output.headers, received_ns)
+        return self.send(output.topic, output.value, key=output.key, headers=headers, partition=output.partition)
 
     def send(
         self,

@@ -137,6 +137,10 @@ class Settings:
         "50", "ids or count", "Instruments with a label in metrics: ids with commas between, or the first N that come"
     )
     log_level: str = _setting("WARNING", "", "Least level of log lines", "DEBUG|INFO|WARNING|ERROR")
+    log_format: str = _setting("text", "", "Log lines as text, or as one JSON object a line", "text|json")
+    trace_share: float = _setting(
+        0.0, "", "Share of the row borders whose `traceparent` says sampled; 0: no such header is written", "0..1"
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":

@@ -141,6 +141,11 @@ class Normaliser:
         """The watermark after the last record fed."""
         return self._clock.watermark_ns
 
+    @property
+    def receive_time_ns(self) -> int:
+        """The greatest receive time so far."""
+        return self._clock.receive_time_ns
+
     def venue_times(self) -> dict[str, int]:
         """Return the clock of each venue heard of late."""
         return {name: venue.clock_ns for name, venue in self._clock.state().venues.items()}

@@ -251,7 +251,7 @@ class Ingest:
         for place, normaliser in self._normalisers.items():
             flush = everything or (normaliser.progress_is_due and place not in self._behind)
             for output in normaliser.flush() if flush else normaliser.ready():
-                self._outbox.emit(output)
+                self._outbox.emit(output, normaliser.receive_time_ns)
 
     def _beat(self, now_ns: int) -> None:
         """Write the heartbeat of the last border + allowed lateness, once."""
@@ -428,7 +428,7 @@ def run_ingest(settings: Settings, *, live: bool = False) -> None:
     Raises StateError where topics are missing or a checkpoint does not fit, DeliveryError where
     Kafka did not take an output. Any other end is with a code that is not 0.
     """
-    log_to_stderr(settings)
+    log_to_stderr(settings, STAGE)
     require_topics_of(settings, STAGE)
     metrics = Metrics(STAGE)
     metrics.tell_build(settings.rules.rules_id)

@@ -168,7 +168,7 @@ def row_verdicts(checker: Checker, message: Message) -> list[Verdict]:
 
 def run_parity(settings: Settings, share: float) -> None:
     """Check rows until SIGTERM or SIGINT; the work of `foreshock parity`."""
-    log_to_stderr(settings)
+    log_to_stderr(settings, "parity")
     os.nice(_NICENESS)
     require_topics_of(settings, NAME)
     catalogue = Catalogue.discover(settings.rules)

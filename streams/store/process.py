@@ -211,7 +211,7 @@ def run_store(settings: Settings) -> None:
 
     Raises StateError where topics are missing. Any other end is with a code that is not 0.
     """
-    log_to_stderr(settings)
+    log_to_stderr(settings, "store")
     require_topics_of(settings, STAGE)
     metrics = Metrics(STAGE)
     metrics.tell_build(settings.rules.rules_id)
