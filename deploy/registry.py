@@ -22,7 +22,7 @@ from schemas.errors import StackError
 GROUP, NAME, VERSION = "io.apicurio", "apicurio-registry-app", "3.3.3"
 COPY_GOAL = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
 OLDEST_JAVA = 21
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 STOP_SECONDS = 10.0
 API = "/apis/ccompat/v7"
 _SHA256 = DEPLOY / "registry.sha256"
@@ -89,7 +89,7 @@ class Registry:
             java, folder = java_program(OLDEST_JAVA), registry_folder()
         except SetupError as error:
             raise StackError(str(error)) from error
-        require_free("the schema registry", self._port, self._management_port)
+        require_free("the schema registry", registry_port=self._port, registry_management_port=self._management_port)
         options = {
             "quarkus.http.host": LOOPBACK,
             "quarkus.http.port": self._port,

@@ -17,8 +17,9 @@ from schemas.topics import Topic, topics
 from streams.connection import kafka_connection
 from streams.retrying import patiently
 from streams.settings import Settings
+from streams.spans import spans_of
 from streams.stage import Headers, Message, Output
-from streams.tracing import Tracing
+from streams.tracing import TRACEPARENT, Tracing
 
 LOGGER = logging.getLogger("foreshock.kafka")
 _SILENT = logging.getLogger("foreshock.kafka.silent")
@@ -51,6 +52,7 @@ class Outbox:
         self._producer = Producer(producer_config(settings, client_id) | dict(overrides or {}), logger=LOGGER)
         self._deadline = settings.delivery_timeout_seconds
         self._tracing = Tracing(settings.rules.rules_id, settings.rules.row_interval_ns, settings.trace_share)
+        self._spans = spans_of(settings.otlp_endpoint, client_id)
         self._pending: dict[int, None] = {}
         self._sequence = 0
         self._failure: str | None = None
@@ -73,6 +75,8 @@ class Outbox:
     def emit(self, output: Output, received_ns: int = 0) -> int:
         """Send an output and return its number; `received_ns` is that of the newest frame behind it, 0: none."""
         headers = self._tracing.headers(output.topic, output.headers, received_ns)
+        if self._spans is not None and headers and headers[-1][0] == TRACEPARENT:
+            self._spans.tell(output.topic, output.partition, headers[-1][1])
         return self.send(output.topic, output.value, key=output.key, headers=headers, partition=output.partition)
 
     def send(

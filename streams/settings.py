@@ -141,6 +141,9 @@ class Settings:
     trace_share: float = _setting(
         0.0, "", "Share of the row borders whose `traceparent` says sampled; 0: no such header is written", "0..1"
     )
+    otlp_endpoint: str = _setting(
+        "", "address", "OpenTelemetry receiver (OTLP over HTTP) of sampled messages, http://HOST:4318; empty: none"
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
