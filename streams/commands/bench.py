@@ -21,6 +21,7 @@ _WHAT = {
     "ingest": "raw trades to canonical events: events a second",
     "latency": "from the lateness bound to the row on its topic, live: ms",
     "simulation": "1,000 simulated histories of all stages, as the tests play them: s",
+    "view": "from a record to the live page, with many instruments: ms; what its server takes",
     "memory": "an instrument's share of an engine, and the processes' growth under live traffic: MB",
 }
 _QUICK_SECONDS = 20
@@ -96,6 +97,21 @@ def memory(
     window_seconds = 300 if quick else int(hours * 3_600)
     with _told(json) as say:
         outcome = bench.run(Settings.from_environment(), traffic, say, window_seconds)
+    _show(outcome, json)
+
+
+@app.command()
+def view(
+    instruments: Annotated[int, typer.Option(help="Instruments, each with a forecast a second.", min=1)] = 100,
+    minutes: Annotated[float, typer.Option(help="Minutes of watching.", min=0.1)] = 5.0,
+    quick: Quick = False,
+    json: JsonFile = None,
+) -> None:
+    """Measure how soon the live page shows a record, and its server's CPU share and memory; a page needs playwright."""
+    from streams.bench import view as bench
+
+    with _told(json) as say:
+        outcome = bench.run(Settings.from_environment(), instruments, 10 if quick else int(minutes * 60), say)
     _show(outcome, json)
 
 
