@@ -12,11 +12,12 @@ from typing import Any
 from urllib.parse import quote
 
 from schemas.asyncapi import title
-from schemas.errors import ForeshockError
-from schemas.released import subjects
+from schemas.errors import ForeshockError, StateError
+from schemas.released import broken, subjects
 from schemas.rules import Rules
 
 _SECONDS = 10.0
+_DIALECT = "http://json-schema.org/draft-07/schema#"
 _CONFLICT = 409
 _ACCEPT = "application/vnd.schemaregistry.v1+json"
 
@@ -46,7 +47,7 @@ class SchemaRegistry:
 
         Raises IncompatibleError where it does not fit the versions before it.
         """
-        text = json.dumps(schema, sort_keys=True, separators=(",", ":"))
+        text = json.dumps(draft_7(schema), sort_keys=True, separators=(",", ":"))
         body = {"schemaType": "JSON", "schema": text}
         return int(self._ask("POST", f"/subjects/{quote(subject, safe='')}/versions", body)["id"])
 
@@ -81,15 +82,41 @@ class SchemaRegistry:
             raise RegistryError(f"{self._url} was not reached as a schema registry: {error}") from None
 
 
+def draft_7(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema in the dialect that registries compare: they know `$defs` and `prefixItems` of 2020 not at all.
+
+    >>> draft_7({"prefixItems": [{"type": "integer"}], "items": False})["additionalItems"]
+    False
+    """
+
+    def older(node: Any) -> Any:
+        if isinstance(node, list):
+            return [older(each) for each in node]
+        if not isinstance(node, dict):
+            return node
+        found = {"definitions" if key == "$defs" else key: older(value) for key, value in node.items()}
+        if isinstance(found.get("$ref"), str):
+            return {"$ref": found["$ref"].replace("#/$defs/", "#/definitions/")}  # what stands beside it is ignored
+        if isinstance(found.get("prefixItems"), list):
+            found |= {"items": found.pop("prefixItems"), "additionalItems": found.get("items", True)}
+        return found
+
+    return {**older(schema), "$schema": _DIALECT}
+
+
 def register_all(url: str, rules: Rules, history: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Register every release and then today's schema of each subject; yields a line for each subject.
 
-    What changes must keep is set behind them: releases passed our own gate, and registries differ in what they
-    allow of open records. Raises RegistryError.
+    What changes must keep is set anew behind them: what we register passed our own gate, and registries differ in what
+    they allow of records that may have further fields. Raises StateError where the gate refuses, RegistryError.
     """
+    forbidden = next(broken(rules, history), None)
+    if forbidden is not None:
+        raise StateError(f"{forbidden}: nothing is registered; see `foreshock schemas check`")
     registry = SchemaRegistry(url)
     for subject in subjects(rules).values():
         known = [schemas[title(subject.record)] for schemas in history.values() if title(subject.record) in schemas]
+        registry.keep(subject.name, "NONE")
         ids = [registry.register(subject.name, schema) for schema in (*known, subject.schema)]
         registry.keep(subject.name, subject.level)
         yield f"{subject.name}: id {ids[-1]}, {len(set(ids))} versions, {registry.kept(subject.name)}"

@@ -11,7 +11,7 @@ from schemas.released import released, subjects
 from schemas.rules import TICKS
 from streams.cli import app
 from streams.commands.schemas import RELEASED
-from streams.registry import IncompatibleError, RegistryError, SchemaRegistry, register_all
+from streams.registry import IncompatibleError, RegistryError, SchemaRegistry, draft_7, register_all
 
 pytestmark = pytest.mark.timeout(400)
 FORECAST = "forecast.volatility.v1-value"
@@ -37,7 +37,7 @@ def test_a_schema_is_fetched_by_its_id_and_its_level_is_kept(registry):
     list(register_all(registry.url, TICKS, released(RELEASED)))
     client = SchemaRegistry(registry.url)
     for subject in (subjects(TICKS)[FORECAST], subjects(TICKS)["exchange.event.v1-trade"]):
-        assert client.fetch(client.register(subject.name, subject.schema)) == subject.schema
+        assert client.fetch(client.register(subject.name, subject.schema)) == draft_7(subject.schema)
         assert client.kept(subject.name) == subject.level
 
 
