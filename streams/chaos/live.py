@@ -9,17 +9,22 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 from msgspec import structs
 
 from schemas.errors import StackError
 from schemas.metrics import FRAMES, OFFSET_LAG
 from schemas.rows import decode_rows
 from schemas.rules import SECOND_NS
-from schemas.topics import EVENT_TOPICS, FEATURE_ROW, FORECAST, MARKET_STATE, RAW_TOPICS, topics
+from schemas.topics import (
+    EVENT_TOPICS,
+    FEATURE_ROW,
+    FORECAST,
+    MARKET_STATE,
+    topics,
+)
 from streams.ends import ends_at_once
-from streams.kafka import admin, consumer, create_topics, read_topic
-from streams.pipeline import prepare, raw_producer
+from streams.kafka import consumer, create_topics, read_topic
+from streams.pipeline import raw_producer
 from streams.run import STAGES, Supervisor, stage_pieces
 from streams.scrape import Samples, by_label, reads_all, rows_are_written, scrape, total
 from streams.settings import Settings
@@ -29,6 +34,7 @@ from streams.sources.replay import replay
 QUIET_SECONDS = 2.5
 """So long nothing may be written, with no lag anywhere, before a run counts as done."""
 PATIENCE_SECONDS = 90.0
+_ADMIN_SECONDS = 20.0
 READ_BY: dict[str, tuple[str, ...]] = {
     "ingest": (),
     "featurize": (*EVENT_TOPICS, MARKET_STATE),
@@ -36,7 +42,6 @@ READ_BY: dict[str, tuple[str, ...]] = {
     "score": (FEATURE_ROW, FORECAST),
 }
 _LOOK_SECONDS = 0.1
-_ADMIN_SECONDS = 20.0
 _TAIL_CHARACTERS = 1_500
 
 
@@ -220,32 +225,6 @@ def fill(settings: Settings, messages: Iterable[RawMessage]) -> None:
     """Put raw messages and their heartbeats on the raw topics, as fast as it goes."""
     create_topics(settings)
     replay(messages, raw_producer(settings), settings.rules)
-
-
-def reset(settings: Settings, *, keep: Iterable[str] = RAW_TOPICS) -> None:
-    """Forget all but the raw topics, so that the same raw log can be processed anew; `keep=()`: these too.
-
-    Commits go with their topics; those of topics that are kept are waited for, as long as a static member
-    that has ended still counts as one.
-    """
-    client = admin(settings)
-    doomed = topics(settings.rules).keys() - set(keep)
-    existing = [name for name in client.list_topics(timeout=_ADMIN_SECONDS).topics if name in doomed]
-    for future in (client.delete_topics(existing, operation_timeout=_ADMIN_SECONDS) if existing else {}).values():
-        future.result()
-    give_up = time.monotonic() + _ADMIN_SECONDS
-    while set(client.list_topics(timeout=_ADMIN_SECONDS).topics) & doomed or (not _groups_gone(client) and keep):
-        if time.monotonic() > give_up:
-            raise StackError(f"the broker did not delete its topics and groups within {_ADMIN_SECONDS:g} s")
-        time.sleep(_LOOK_SECONDS)
-    prepare(settings)
-
-
-def _groups_gone(client: AdminClient) -> bool:
-    """Delete all consumer groups that have no member, and return whether none is left."""
-    groups = [group.group_id for group in client.list_consumer_groups().result().valid]
-    asked = client.delete_consumer_groups(groups) if groups else {}
-    return all(future.exception(timeout=_ADMIN_SECONDS) is None for future in asked.values())
 
 
 def first_rows(settings: Settings) -> dict[tuple[int, int], bytes]:

@@ -15,7 +15,8 @@ import msgspec
 from deploy.stack import Stack
 from schemas.errors import SettingsError
 from schemas.topics import RAW_TOPICS
-from streams.chaos.live import Live, fill, pipeline, reset
+from streams.chaos.emptying import reset
+from streams.chaos.live import Live, fill, pipeline
 from streams.chaos.logs import Logs, Truth
 from streams.chaos.reading import read_logs, truth_of
 from streams.chaos.sampler import Sampler

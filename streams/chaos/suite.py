@@ -12,7 +12,7 @@ from deploy.ports import free_range
 from deploy.stack import Stack, default_folder, private_stack
 from deploy.triton import repository_models
 from schemas.errors import ForeshockError, SettingsError
-from streams.chaos.live import reset
+from streams.chaos.emptying import reset
 from streams.chaos.scenario import Outcome, Scenario, Trial, scenarios
 from streams.settings import Settings
 

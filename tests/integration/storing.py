@@ -13,7 +13,7 @@ from pathlib import Path
 from deploy.ports import free_ports
 from schemas.metrics import OFFSET_LAG
 from schemas.topics import FEATURE_ROW
-from streams.chaos.live import reset
+from streams.chaos.emptying import reset
 from streams.scrape import by_label, scrape
 from streams.settings import Settings
 

@@ -11,7 +11,7 @@ from streams.bench import featurize, ingest, latency, memory
 from streams.bench.ground import Ground
 from streams.bench.report import Outcome, to_json
 from streams.bench.traffic import Traffic
-from streams.chaos.live import reset
+from streams.chaos.emptying import reset
 from streams.cli import app
 from streams.settings import Settings
 from tests.integration.live import settings_for

@@ -15,7 +15,8 @@ from schemas.forecasts import LateEvent, decode_json
 from schemas.topics import DEAD_LETTER, LATE_EVENT, RAW_TOPICS
 from streams.backfill.sources import Request, run
 from streams.backfill.tasks import Inline
-from streams.chaos.live import fill, first_rows, pipeline, reset
+from streams.chaos.emptying import reset
+from streams.chaos.live import fill, first_rows, pipeline
 from streams.dead_letters import REPLAYED, replayed_from
 from streams.dead_letters.reading import MARK, Chosen, letters
 from streams.dead_letters.replaying import replay

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from deploy.stack import private_stack
 from streams.backfill import backfill_topics
-from streams.chaos.live import fill, first_rows, forecasts, pipeline, reset, rows_hash, scheduled
+from streams.chaos.emptying import reset
+from streams.chaos.live import fill, first_rows, forecasts, pipeline, rows_hash, scheduled
 from streams.cli import app
 from streams.sources.captures import find_captures
 from streams.sources.market import market

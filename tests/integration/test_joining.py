@@ -15,7 +15,8 @@ from schemas.forecasts import Announcement
 from schemas.rows import decode_rows
 from streams import backfill as offline
 from streams.backfill import backfill_topics
-from streams.chaos.live import first_rows, pipeline, reset, rows_hash
+from streams.chaos.emptying import reset
+from streams.chaos.live import first_rows, pipeline, rows_hash
 from streams.kafka import create_topics
 from streams.pipeline import raw_producer
 from streams.sources.market import market

@@ -10,7 +10,7 @@ from schemas.errors import SettingsError, StateError
 from schemas.instruments import partition_of_key
 from schemas.topics import topics
 from streams import kafka as broker
-from streams.chaos.live import reset
+from streams.chaos.emptying import reset
 from streams.kafka import DeliveryError, Outbox
 from streams.settings import Settings
 from streams.topic_setup import require_topics, topic_problems

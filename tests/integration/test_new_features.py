@@ -13,7 +13,8 @@ from deploy.stack import private_stack
 from featurestore.catalogue import Catalogue
 from schemas.rows import decode_rows
 from streams.backfill import backfill_topics
-from streams.chaos.live import first_rows, pipeline, reset, rows_hash
+from streams.chaos.emptying import reset
+from streams.chaos.live import first_rows, pipeline, rows_hash
 from streams.kafka import create_topics
 from streams.pipeline import raw_producer
 from streams.sources.market import market

@@ -20,7 +20,8 @@ from schemas.rows import decode_rows, encode_rows
 from schemas.topics import EVENT_TOPICS, FEATURE_ROW, OPS_PARITY
 from streams.backfill import Outcome, backfill_topics, normalised
 from streams.backfill.topics import raw_records
-from streams.chaos.live import fill, reset
+from streams.chaos.emptying import reset
+from streams.chaos.live import fill
 from streams.cli import app
 from streams.kafka import Outbox, producer_config, read_topic
 from streams.metrics_server import Metrics

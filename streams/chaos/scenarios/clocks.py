@@ -122,7 +122,8 @@ def fall_silent(trial: Trial) -> None:
     trial.figure("longest a border waited", _longest_wait(trial.settings), "s", limit=most)
     missing = _missing(logs, rules, ends_ns[0], ends_ns[3])
     trial.figure("borders without rows", missing, limit=0)
-    for what, venue, from_ns, to_ns in (("one venue", f"{quiet}:", *ends_ns[:2]), ("all", "", *ends_ns[2:])):
+    silences = (("one venue", f"{quiet}:", ends_ns[0], ends_ns[1]), ("all", "", ends_ns[2], ends_ns[3]))
+    for what, venue, from_ns, to_ns in silences:
         told, flagged = _flagged(trial.settings, venue, (from_ns + 2 * to_ns) // 3, to_ns)
         trial.figure(f"forecasts in the last third of the silence of {what}", told, limit=1, at_least=True)
         trial.figure(f"of them marked stale ({what})", 100.0 * flagged / max(told, 1), "%", limit=100.0, at_least=True)

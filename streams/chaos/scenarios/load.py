@@ -147,8 +147,9 @@ def soak(trial: Trial) -> None:
     grown = {name: sizes.growth(name) for name in live.supervisor.names}
     # Slopes of a minute say nothing of an hour: a quick soak shows them, and limits the total alone.
     limit = None if trial.quick else _MB_AN_HOUR
-    trial.figure("memory of a worker grows by", max(slope for slope, _ in grown.values()), "MB/h", limit=limit)
-    trial.figure("memory of a worker grew by", max(total for _, total in grown.values()), "MB", limit=_TOTAL_MB)
+    for name, (slope, total) in grown.items():
+        trial.figure(f"memory of {name} grows by", slope, "MB/h", limit=limit)
+        trial.figure(f"memory of {name} grew by", total, "MB", limit=_TOTAL_MB)
     files = max(sizes.files_grown(name) for name in live.supervisor.names)
     trial.figure("file handles grew by", files, limit=0)
     _judge_drift(trial)
