@@ -117,6 +117,8 @@ def register_all(url: str, rules: Rules, history: Mapping[str, Mapping[str, Any]
     for subject in subjects(rules).values():
         known = [schemas[title(subject.record)] for schemas in history.values() if title(subject.record) in schemas]
         registry.keep(subject.name, "NONE")
-        ids = [registry.register(subject.name, schema) for schema in (*known, subject.schema)]
-        registry.keep(subject.name, subject.level)
+        try:
+            ids = [registry.register(subject.name, schema) for schema in (*known, subject.schema)]
+        finally:
+            registry.keep(subject.name, subject.level)
         yield f"{subject.name}: id {ids[-1]}, {len(set(ids))} versions, {registry.kept(subject.name)}"

@@ -14,7 +14,7 @@ from streams.commands.schemas import RELEASED
 from streams.registry import IncompatibleError, RegistryError, SchemaRegistry, draft_7, register_all
 
 pytestmark = pytest.mark.timeout(400)
-FORECAST = "forecast.volatility.v1-value"
+FORECAST, TRADE = "forecast.volatility.v1-value", "exchange.event.v1-trade"
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +36,18 @@ def test_the_command_registers_every_subject_and_again_without_a_change(registry
 def test_a_schema_is_fetched_by_its_id_and_its_level_is_kept(registry):
     list(register_all(registry.url, TICKS, released(RELEASED)))
     client = SchemaRegistry(registry.url)
-    for subject in (subjects(TICKS)[FORECAST], subjects(TICKS)["exchange.event.v1-trade"]):
+    for subject in (subjects(TICKS)[FORECAST], subjects(TICKS)[TRADE]):
         assert client.fetch(client.register(subject.name, subject.schema)) == draft_7(subject.schema)
         assert client.kept(subject.name) == subject.level
 
 
 def test_the_registry_refuses_a_version_that_does_not_fit(registry):
     list(register_all(registry.url, TICKS, released(RELEASED)))
-    changed = copy.deepcopy(subjects(TICKS)[FORECAST].schema)
-    changed["properties"]["origin_time_ns"]["type"] = "string"
-    with pytest.raises(IncompatibleError, match=r"the registry answered 409"):
-        SchemaRegistry(registry.url).register(FORECAST, changed)
+    client, changed = SchemaRegistry(registry.url), copy.deepcopy(subjects(TICKS)[TRADE].schema)
+    assert client.register(TRADE, changed) > 0
+    changed["properties"]["price"]["type"] = "string"
+    with pytest.raises(IncompatibleError, match=r"answered 409: .*Incompatible artifact"):
+        client.register(TRADE, changed)
 
 
 def test_what_is_not_there_is_told(registry):
