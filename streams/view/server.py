@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +27,7 @@ from streams.view.telling import Wish
 
 STATIC = Path(__file__).parent / "static"
 _LONGEST_ID = 200
-_TAKE_SECONDS = 30.0
+_TAKE_SECONDS = 1.0
 _Answer = TypeVar("_Answer")
 
 
@@ -74,8 +75,13 @@ class ViewServer:
     # Called in the threads; the state changes in the event loop alone.
 
     def _take_in_loop(self, messages: list[Message]) -> None:
-        if (loop := self._loop) is not None and not loop.is_closed():
-            asyncio.run_coroutine_threadsafe(self._take(messages), loop).result(_TAKE_SECONDS)
+        if (loop := self._loop) is None:
+            return
+        taken = asyncio.run_coroutine_threadsafe(self._take(messages), loop)
+        # A machine that has no time for the loop is no reason to lose what was read.
+        while self._loop is not None and not taken.done():
+            with suppress(TimeoutError):
+                taken.result(_TAKE_SECONDS)
 
     def _anew_in_loop(self) -> None:
         if (loop := self._loop) is not None:
