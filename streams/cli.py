@@ -10,6 +10,7 @@ from streams.commands import (
     backfill,
     bench,
     books,
+    capacity,
     chaos,
     dead_letter,
     demo,
@@ -57,6 +58,7 @@ app.command()(rebuild.rebuild)
 app.command()(search.search)
 app.command()(settings.settings)
 app.command()(doctor.doctor)
+app.command()(capacity.capacity)
 app.command()(view.view)
 app.add_typer(topics.app, name="topics")
 app.add_typer(schemas.app, name="schemas")
