@@ -39,7 +39,13 @@ def captures() -> Path:
     return folder
 
 
-OWN_SERVERS = ("test_chaos.py", "test_determinism.py", "test_new_features.py", "test_promotion.py")
+OWN_SERVERS = (
+    "test_chaos.py",
+    "test_determinism.py",
+    "test_monitoring.py",
+    "test_new_features.py",
+    "test_promotion.py",
+)
 """Long files of `tests/integration` that start servers of their own: any process may take them."""
 
 
