@@ -61,7 +61,14 @@ SCRAPE_METRICS: tuple[Metric, ...] = (
         by=_PROMETHEUS,
         labels=("job", "instance"),
     ),
+    Metric(
+        name="ALERTS",
+        kind="gauge",
+        meaning="Always 1: an alert that is pending or firing; an alert's own labels come beside these.",
+        by=_PROMETHEUS,
+        labels=("alertname", "alertstate", "severity"),
+    ),
 )
-"""Of Prometheus itself, about each of its targets."""
+"""Of Prometheus itself, about each of its targets and alerts."""
 
 FOREIGN_METRICS = (*TRITON_METRICS, *PROCESS_METRICS, *SCRAPE_METRICS)
