@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from deploy.monitoring.alerts import Alert
+from deploy.monitoring.alerts import Alert, Dashboard
 from deploy.monitoring.recording import SLOS, slo_record
 from deploy.monitoring.thresholds import Thresholds
 
-_NAMES = {
+_NAMES: dict[str, tuple[str, str, Dashboard]] = {
     "present": ("SlotMissBudgetBurn", "forecasts are missing, late or say nothing", "overview"),
     "model": ("ModelShareBudgetBurn", "forecasts are log-HAR's alone", "inference"),
     "coverage": ("CoverageBudgetBurn", "outcomes lie outside the 90 % band", "forecasts"),

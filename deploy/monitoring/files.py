@@ -57,4 +57,5 @@ def _rule(alert: Alert, thresholds: Thresholds) -> dict[str, object]:
 
 
 def _text(groups: list[dict[str, object]]) -> str:
-    return _HEAD + yaml.safe_dump({"groups": groups}, sort_keys=False, width=120, allow_unicode=True)
+    text: str = yaml.safe_dump({"groups": groups}, sort_keys=False, width=120, allow_unicode=True)
+    return _HEAD + text
