@@ -58,9 +58,17 @@ def _run(scratch: str, folder: Path, what: str, *arguments: str) -> str:
     command = [str(go_program()), *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
-        raise StackError(f"{what} could not be built: {said[-1][:300]}\nSee that Go's module proxy is reached.")
+        raise StackError(f"{what} could not be had: {_problem(done)[:300]}\nSee that Go's module proxy is reached.")
     return done.stdout
+
+
+def _problem(done: "subprocess.CompletedProcess[str]") -> str:
+    """Return what Go said was wrong: `mod download -json` says it in an object."""
+    try:
+        return str(json.loads(done.stdout)["Error"])
+    except (ValueError, KeyError):
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
 
 
 def go_program() -> Path:

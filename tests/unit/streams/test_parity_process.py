@@ -34,6 +34,9 @@ class Broker:
         first = Announcement(border_ns=0, feature_set_id="0123456789ab", features=CATALOGUE.versions)
         return [Message(OPS_MODEL, 0, 0, ANNOUNCED, {}, encode_json(first), 0)]
 
+    def list_topics(self, timeout):
+        pass
+
     def get_watermark_offsets(self, place, timeout=None, cached=None):
         return 0, LOG_ENDS_AT
 
