@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 
 import jsonschema
 import pytest
@@ -9,6 +10,7 @@ import yaml
 
 from deploy import kafka, triton
 from deploy.cache import DEPLOY
+from deploy.environment import packages
 from deploy.helm_program import schema_files
 from deploy.manifests import generated
 from streams.settings import Settings
@@ -107,3 +109,11 @@ def test_an_image_is_made_in_stages_and_does_not_run_as_root(name):
     assert "--require-hashes" in text
     for source in re.findall(r"^COPY (?!--from)(?:--\S+ )*(.+) \S+$", text, re.MULTILINE):
         assert all((DEPLOY.parent / each).exists() for each in source.split()), source
+
+
+@pytest.mark.parametrize("name", ["stages", "triton"])
+def test_a_container_file_has_nothing_that_hadolint_warns_of(name):
+    hadolint = packages("manifests") / "bin" / "hadolint"
+    command = [hadolint, DEPLOY / "containers" / f"{name}.Dockerfile"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
