@@ -16,7 +16,7 @@ from schemas.errors import StackError
 MODULES = DEPLOY / "helm"
 """go.mod and go.sum: every module by version and checksum."""
 COMMAND = "helm.sh/helm/v3/cmd/helm"
-SCHEMAS = DEPLOY / "requirements-schemas.lock"
+SCHEMAS = DEPLOY / "manifest-schemas.sum"
 """Lines of module@version, its checksum, and the folder in it whose files are wanted."""
 
 

@@ -54,6 +54,20 @@ def offsets_at(reader: Consumer, places: Iterable[Place], time_ms: int) -> dict[
     return _offsets(reader, [TopicPartition(*place, time_ms) for place in places], _ANSWER_SECONDS)
 
 
+def committed(reader: Consumer, places: Iterable[Place], seconds: float = _ANSWER_SECONDS) -> dict[Place, int]:
+    """Return what the reader's group has committed of these places, where it has; raises KafkaException.
+
+    Through a consumer: librdkafka's admin client ends the process where the group's coordinator is not there yet.
+    """
+    found = {}
+    for place in reader.committed([TopicPartition(*each) for each in places], timeout=seconds):
+        if place.error is not None:
+            raise KafkaException(place.error)
+        if place.offset >= 0:
+            found[place.topic, place.partition] = place.offset
+    return found
+
+
 def known_end(reader: Consumer, place: Place) -> int | None:
     """Return the next offset of a place's log as of the last fetch, None where there was none; asks nobody."""
     try:

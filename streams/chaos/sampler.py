@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 
 from schemas.rules import Rules
 from schemas.topics import CALIBRATION, EVENT_TOPICS, FEATURE_ROW, FORECAST, MARKET_STATE, RAW_TOPICS, topics
@@ -10,7 +10,7 @@ from streams.chaos.logs import Place, Sample
 from streams.chaos.looking import Looking
 from streams.chaos.reading import CHECKPOINTS
 from streams.chaos.verifier import INGEST
-from streams.ends import ends_at_once
+from streams.ends import committed, ends_at_once
 from streams.kafka import consumer
 from streams.settings import Settings
 
@@ -61,10 +61,9 @@ class Sampler(Looking):
 
     def _sample(self) -> Sample:
         commits = {
-            (group, place.topic, place.partition): place.offset
+            (group, *place): offset
             for group, reader in self._readers.items()
-            for place in _committed(reader, self._committable[group])
-            if place.offset >= 0
+            for place, offset in committed(reader, self._committable[group], _ANSWER_SECONDS).items()
         }
         return Sample(commits, ends_at_once(self._readers[INGEST], self._written, _ANSWER_SECONDS))
 
@@ -72,11 +71,3 @@ class Sampler(Looking):
 def _places(rules: Rules, names: Iterable[str]) -> list[Place]:
     declared = topics(rules)
     return [(name, partition) for name in names for partition in range(declared[name].partitions)]
-
-
-def _committed(reader: Consumer, places: Iterable[Place]) -> list[TopicPartition]:
-    found = reader.committed([TopicPartition(*place) for place in places], timeout=_ANSWER_SECONDS)
-    for place in found:
-        if place.error is not None:
-            raise KafkaException(place.error)
-    return found

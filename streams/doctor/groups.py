@@ -1,14 +1,15 @@
 """Consumer groups of the stages: who is in them, how far they are, and whether their commits can be true."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # as in topic_setup
+from confluent_kafka import Consumer, KafkaException
 
+from schemas.access import ACCESS
 from schemas.errors import StateError
 from streams.doctor.finding import Finding, error, fine, warning
-from streams.kafka import DEADLINE_SECONDS, admin
+from streams.ends import Place, committed, ends_at_once
+from streams.kafka import DEADLINE_SECONDS, admin, consumer, partition_counts
 from streams.settings import Settings
 
 STAGES = ("ingest", "featurize", "infer", "score")
@@ -21,22 +22,35 @@ class Group(NamedTuple):
     name: str
     state: str
     members: int
-    offsets: Mapping[tuple[str, int], tuple[int, int]]
+    offsets: Mapping[Place, tuple[int, int]]
 
 
 def group_findings(settings: Settings) -> Iterator[Finding]:
     """Yield what there is to say of each stage's group; raises StateError where the broker does not say."""
-    for group in groups_of(admin(settings), settings):
+    for name in group_names(settings):
+        try:
+            group = _group(settings, name)
+        except KafkaException as problem:
+            raise StateError(f"group {name}: {problem.args[0].str()}") from None
         yield from findings_of(group, settings.bootstrap_servers)
 
 
-def groups_of(client: Any, settings: Settings) -> Iterator[Group]:
-    """Yield each stage's group, asked through an admin client; raises StateError where the broker does not say."""
-    for name in (*STAGES, "store") if settings.store == "on" else STAGES:
-        try:
-            yield _group(client, name)
-        except KafkaException as problem:
-            raise StateError(f"group {name}: {problem.args[0].str()}") from None
+def group_names(settings: Settings) -> tuple[str, ...]:
+    """Return the stages that are groups."""
+    return (*STAGES, "store") if settings.store == "on" else STAGES
+
+
+def places_read(settings: Settings, name: str) -> list[Place]:
+    """Return the partitions that a stage reads and that are there."""
+    counts = partition_counts(settings, ACCESS[name].reads)
+    return [(topic, partition) for topic, count in counts.items() for partition in range(count)]
+
+
+def offsets_of(reader: Consumer, places: Iterable[Place]) -> dict[Place, tuple[int, int]]:
+    """Return by place what the reader's group has committed and where the log ends; raises KafkaException."""
+    found = committed(reader, places, DEADLINE_SECONDS)
+    ends = ends_at_once(reader, found, DEADLINE_SECONDS) if found else {}
+    return {place: (offset, ends[place]) for place, offset in found.items()}
 
 
 def findings_of(group: Group, servers: str) -> Iterator[Finding]:
@@ -58,35 +72,16 @@ def findings_of(group: Group, servers: str) -> Iterator[Finding]:
         yield fine("groups", group.name, what)
 
 
-def _group(client: Any, name: str) -> Group:
+def _group(settings: Settings, name: str) -> Group:
+    reader = consumer(settings, name)
+    try:
+        offsets = offsets_of(reader, places_read(settings, name))
+    finally:
+        reader.close()
+    client = admin(settings)
     (described,) = client.describe_consumer_groups([name], request_timeout=DEADLINE_SECONDS).values()
-    (listed,) = client.list_consumer_group_offsets(
-        [ConsumerGroupTopicPartitions(name)], request_timeout=DEADLINE_SECONDS
-    ).values()
-    places: list[Any] = [
-        place for place in listed.result(timeout=DEADLINE_SECONDS).topic_partitions or [] if place.offset >= 0
-    ]
-    asked = {
-        TopicPartition(place.topic, place.partition): OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        for place in places
-    }
-    answers = client.list_offsets(asked, request_timeout=DEADLINE_SECONDS) if asked else {}
-    ends = {(place.topic, place.partition): _end(future) for place, future in answers.items()}
-    offsets = {
-        (place.topic, place.partition): (place.offset, ends[place.topic, place.partition])
-        for place in places
-        if ends[place.topic, place.partition] is not None
-    }
     try:
         found = described.result(timeout=DEADLINE_SECONDS)
     except KafkaException:  # a group that nobody ever joined: Kafka 4 knows none of its name
-        return Group(name, "unknown", 0, {})
+        return Group(name, "unknown", 0, offsets)
     return Group(name, found.state.name, len(found.members), offsets)
-
-
-def _end(future: Any) -> Any:
-    """Return where a partition ends, None where it is not there any more."""
-    try:
-        return future.result(timeout=DEADLINE_SECONDS).offset
-    except KafkaException:
-        return None

@@ -4,20 +4,30 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException
 
 from schemas.errors import ForeshockError
 from streams.commands.checks import require_broker
-from streams.doctor.groups import Group, groups_of
-from streams.kafka import admin
+from streams.doctor.groups import group_names, offsets_of, places_read
+from streams.ends import Place
+from streams.kafka import consumer
 from streams.settings import Settings
 from streams.view.reading import Reading
 from streams.view.state import ViewState
 
 LOOK_SECONDS = 5.0
 _STOP_SECONDS = 1.0
+
+
+class Group(NamedTuple):
+    """How far a stage's group is: records behind, what it committed, and when that last moved (by the clock)."""
+
+    name: str
+    lag: int
+    at: dict[Place, int]
+    moved: float
 
 
 class Stack(threading.Thread):
@@ -27,7 +37,7 @@ class Stack(threading.Thread):
         super().__init__(name="view-health", daemon=True)
         self._settings, self._said = settings, said
         self._ending = threading.Event()
-        self._client: Any = None
+        self._readers: dict[str, Consumer] = {}
         self.problem = ""
         self.away_since = 0.0
         """By the clock; 0 while a broker answers."""
@@ -39,18 +49,30 @@ class Stack(threading.Thread):
             self.look()
             self._said()
             self._ending.wait(LOOK_SECONDS)
+        for reader in self._readers.values():
+            reader.close()
 
     def look(self) -> None:
         """Ask once."""
         try:
             require_broker(self._settings)
-            self._client = self._client or admin(self._settings)
-            self.groups = list(groups_of(self._client, self._settings))
+            before = {group.name: group for group in self.groups}
+            self.groups = [self._group(name, before.get(name)) for name in group_names(self._settings)]
         except (ForeshockError, KafkaException) as error:
             self.problem = str(error)
             self.away_since = self.away_since or time.time()
         else:
             self.problem, self.away_since = "", 0.0
+
+    def _group(self, name: str, before: Group | None) -> Group:
+        """Return how far a group is now; a consumer asks, which joins nothing."""
+        if name not in self._readers:
+            self._readers[name] = consumer(self._settings, name)
+        offsets = offsets_of(self._readers[name], places_read(self._settings, name))
+        lag = sum(max(0, end - at) for at, end in offsets.values())
+        at = {place: at for place, (at, _) in offsets.items()}
+        moves = before is None or not lag or at != before.at
+        return Group(name, lag, at, time.time() if moves or before is None else before.moved)
 
     def stop(self) -> None:
         """End; an answer that is outstanding is not waited for."""
@@ -75,5 +97,9 @@ def health(stack: Stack, reading: Reading, state: ViewState) -> dict[str, Any]:
 
 
 def _told(group: Group) -> dict[str, Any]:
-    lag = sum(max(0, end - at) for at, end in group.offsets.values())
-    return {"name": group.name, "state": group.state.lower(), "members": group.members, "lag": lag}
+    return {
+        "name": group.name,
+        "known": bool(group.at),
+        "lag": group.lag,
+        "stands_seconds": round(time.time() - group.moved) if group.lag else 0,
+    }

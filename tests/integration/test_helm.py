@@ -169,8 +169,8 @@ def test_a_gpu_is_asked_for_where_there_is_one():
         container = _containers(triton)[0]
         asked[kind] = (container["resources"]["limits"].get("nvidia.com/gpu"), container["image"])
     assert asked == {
-        "values-cpu.yaml": (None, "foreshock/triton:0.1.0"),
-        "values-gpu.yaml": (1, "foreshock/triton-gpu:0.1.0"),
+        "values-cpu.yaml": (None, "foreshock/triton:0.2.0"),
+        "values-gpu.yaml": (1, "foreshock/triton-gpu:0.2.0"),
     }
 
 

@@ -5,6 +5,8 @@ import { ratio, whole } from "./numbers.js";
 
 const FALLBACK_RATIO = 0.01;
 const LAG_MANY = 5000;
+/** Commits come with checkpoints, every ten seconds: so long without one, a stage stands. */
+const STANDS_SECONDS = 45;
 
 export class Health {
   constructor() {
@@ -42,7 +44,8 @@ export class Health {
     if (told.servers_problem) found.push(["error", told.servers_problem]);
     else if (told.reading_problem && told.reading_problem !== "starting") found.push(["error", told.reading_problem]);
     for (const group of told.groups) {
-      if (!group.members) found.push(["error", `nobody runs ${group.name}: foreshock run, or foreshock ${group.name}`]);
+      if (!group.known) found.push(["error", `${group.name} never ran: foreshock run, or foreshock ${group.name}`]);
+      else if (group.stands_seconds > STANDS_SECONDS) found.push(["error", `${group.name} has stood for ${whole(group.stands_seconds)} s with ${whole(group.lag)} records to read: foreshock doctor`]);
       else if (group.lag > LAG_MANY) found.push(["warning", `${group.name} is ${whole(group.lag)} records behind`]);
     }
     const share = this.share("fallback");
@@ -78,11 +81,12 @@ export class Health {
   }
 
   facts(told) {
-    const groups = told.groups.map((group) => [group.name, group.members ? group.state : "nobody", String(group.members), whole(group.lag)]);
+    const stands = (group) => !group.known ? "never ran" : group.stands_seconds > STANDS_SECONDS ? `stands for ${whole(group.stands_seconds)} s` : "reads";
+    const groups = told.groups.map((group) => [group.name, stands(group), whole(group.lag)]);
     const counts = (counted) => Object.entries(counted).map(([name, count]) => `${name} ${whole(count)}`).join(", ") || "none";
     const page = this.delays.length ? `${Math.round(median(this.delays))} ms behind the record (median)` : "no update yet";
     return [
-      table(["stage", "group", "members", "records behind"], groups, [2, 3]),
+      table(["stage", "now", "records behind"], groups, [2]),
       element("dl", { className: "pairs" },
         ...pair("last forecasts", `model ${ratio(this.share("model"))}, fallback ${ratio(this.share("fallback"))}, unavailable ${ratio(this.share("unavailable"))}`),
         ...pair("late events read", counts(told.late)),

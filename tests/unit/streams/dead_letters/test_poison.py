@@ -96,6 +96,7 @@ async def _infer(outlet):
     stage = InferStage()
     stage._outlet = outlet
     state = stage._partitions[0] = _Partition(forecaster())
+    stage._meters = SimpleNamespace(arrived=lambda *_: None)
     stage._sets["f" * 12] = None
     await stage.process(message(FEATURE_ROW, 0, b"broken"))
     await stage.process(message(FEATURE_ROW, 1, row_message(0)))

@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from schemas import DecodeError
@@ -90,7 +91,7 @@ def test_a_process_that_dies_is_a_finding(tmp_path, monkeypatch):
 def test_the_command_tells_of_findings_and_fails(tmp_path, monkeypatch):
     bad = Result("progress", "mutations", 1, 5_000, {"crash-ab": "ValueError at x.py:read: no"}, 1 << 20, 0.1)
     monkeypatch.setattr("streams.fuzz.running.fuzzed", lambda *_: bad)
-    monkeypatch.setattr(command, "console", lambda: command.Console(width=200))
+    monkeypatch.setattr(command, "console", lambda: Console(width=200))
     arguments = ["chaos", "fuzz", "--reader", "progress", "--corpus", str(tmp_path)]
     told = CliRunner().invoke(app, arguments)
     assert told.exit_code == 1
