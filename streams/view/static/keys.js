@@ -20,7 +20,7 @@ const PALETTE = "Colours are those of Okabe and Ito, told apart by all kinds of 
 
 export function bindHelp() {
   const dialog = byId("help");
-  const close = element("button", { className: "chip", "aria-label": "Close", onclick: () => dialog.close() }, "\u2715");
+  const close = element("button", { className: "chip", "aria-label": "Close", onclick: () => dialog.close() }, "\u00d7");
   dialog.replaceChildren(
     element("div", { className: "head" }, element("h2", {}, "Keys"), close),
     element("div", { className: "body" }, table(["key", "what it does"], KEYS), ...reading()),

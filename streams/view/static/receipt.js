@@ -27,7 +27,7 @@ export class Receipt {
   }
 
   fill(id, ...children) {
-    const close = element("button", { className: "chip", title: "Close (Esc)", "aria-label": "Close", onclick: () => this.dialog.close() }, "\u2715");
+    const close = element("button", { className: "chip", title: "Close (Esc)", "aria-label": "Close", onclick: () => this.dialog.close() }, "\u00d7");
     const at = id.lastIndexOf("@");
     const [instrument, venue] = parts(id.slice(0, at));
     this.dialog.replaceChildren(
