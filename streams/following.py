@@ -1,5 +1,6 @@
 """How far long work has come: bars on a terminal, lines where it is piped."""
 
+import re
 import time
 from typing import Any
 
@@ -7,6 +8,7 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn, TaskID
 
 _LINE_SECONDS = 10.0
+_NUMBER = re.compile(r"\d+")
 
 
 class Followed(Progress):
@@ -31,9 +33,11 @@ class Followed(Progress):
             return
         task, now = self._tasks[task_id], time.monotonic()
         said, at = self._said.get(task_id, ("", float("-inf")))
-        if task.description == said and now - at < _LINE_SECONDS:
+        what = _NUMBER.sub("", task.description)  # a count in it is no other thing
+        if what == said and now - at < _LINE_SECONDS:
             return
-        self._said[task_id] = task.description, now
+        self._said[task_id] = what, now
         of = "" if task.total is None else f" of {task.total:,.0f}"
-        self.console.file.write(f"{task.description}: {task.completed:,.0f}{of}\n")
+        done = f": {task.completed:,.0f}{of}" if task.completed else ""
+        self.console.file.write(f"{task.description}{done}\n")
         self.console.file.flush()

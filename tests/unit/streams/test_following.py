@@ -17,8 +17,9 @@ def test_piped_each_new_description_and_a_count_now_and_then_is_a_line(monkeypat
         now[0] += 11.0
         screen.advance(task, 1_499)
         screen.update(task, description="F3 [kafka]")
+        screen.update(task, description="F4 [kafka]")
     lines = [line.rstrip() for line in said.getvalue().splitlines()]
-    assert lines[:3] == ["writing: 0 of 2,000", "writing: 1,500 of 2,000", "F3 [kafka]: 1,500 of 2,000"]
+    assert lines[:3] == ["writing", "writing: 1,500 of 2,000", "F3 [kafka]: 1,500 of 2,000"]
 
 
 def test_a_terminal_gets_bars_alone():
