@@ -41,6 +41,7 @@ def captures() -> Path:
 
 OWN_SERVERS = (
     "test_chaos.py",
+    "test_dashboards.py",
     "test_determinism.py",
     "test_monitoring.py",
     "test_new_features.py",

@@ -130,7 +130,8 @@ _BOOKS = (
         alerts=("BooksLost",),
         queries=(
             Query(
-                f"{gauge('sum', BOOKS, 'venue', standing='lost', **_VENUE)} / {gauge('sum', BOOKS, 'venue', **_VENUE)}",
+                f"{gauge('sum', BOOKS, 'venue', standing='lost', **_VENUE)} / "
+                f"clamp_min({gauge('sum', BOOKS, 'venue', **_VENUE)}, 1)",
                 "{{venue}}",
             ),
         ),

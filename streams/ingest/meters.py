@@ -1,6 +1,8 @@
 """Metrics of ingest, brought up to date from what the Normalisers counted."""
 
 from collections import Counter
+from collections.abc import Iterable
+from itertools import product
 from typing import get_args
 
 from schemas.metrics import (
@@ -16,7 +18,7 @@ from schemas.metrics import (
     VENUE_CLOCK_AHEAD,
     WATERMARK,
 )
-from schemas.topics import FEEDS
+from schemas.topics import FEEDS, RAW_EXCHANGE
 from streams.ingest.book import Problem, Standing
 from streams.ingest.books import OUTCOMES, Books
 from streams.ingest.normaliser import STAGE, Normaliser, Tally
@@ -40,7 +42,8 @@ class Meters:
         """Report one raw partition. `high_offset`: that of its next record, None where it is not known."""
         tally, normaliser.tally = normaliser.tally, Tally()
         self._count(topic, tally)
-        self._count_books(f"{topic}/{partition}", normaliser.books)
+        if topic == RAW_EXCHANGE:
+            self._count_books(f"{topic}/{partition}", normaliser.books, normaliser.venue_times())
         metrics = self._metrics
         place = (topic, str(partition))
         metrics[WATERMARK].labels(STAGE, "/".join(place)).set(normaliser.watermark_ns / 1e9)
@@ -75,7 +78,8 @@ class Meters:
             self._metrics[LATE_EVENTS].labels(self._venue(venue), why).inc(count)
         self._metrics[EVENTS_RECEIVED].labels(FEEDS[topic]).inc(tally.events.total())
 
-    def _count_books(self, partition: str, books: Books) -> None:
+    def _count_books(self, partition: str, books: Books, heard: Iterable[str]) -> None:
+        """Count what became of books; of a venue that is heard and has none, that it has none."""
         counts, books.counts = books.counts, Counter()
         for (instrument_id, what), count in counts.items():
             venue = self._venue(instrument_id.partition(":")[0])
@@ -84,7 +88,10 @@ class Meters:
             elif what in get_args(Problem):
                 self._metrics[BOOK_GAPS].labels(venue, what).inc(count)
         standings = Counter((self._venue(book.venue), book.standing) for book in books)
-        venues = {venue for venue, _ in standings} | {venue for venue, _ in self._books.get(partition, ())}
+        venues = {self._venue(name) for name in heard} | {venue for venue, _ in standings}
+        for venue, outcome in product(venues, OUTCOMES):
+            self._metrics[BOOK_CHANGES].labels(venue, outcome)
+        venues |= {venue for venue, _ in self._books.get(partition, ())}
         said = {(venue, standing) for venue in venues for standing in get_args(Standing)}
         for venue, standing in said:
             self._metrics[BOOKS].labels(venue, standing, partition).set(standings[venue, standing])
