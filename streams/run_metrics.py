@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -34,7 +35,7 @@ class RunMetrics:
             self._counted[name] = again
             self._metrics[PROCESS_RUNNING].labels(name).set(self._supervisor.pid(name) is not None)
         for name, folder in self._folders.items():
-            if folder.exists():
+            with suppress(OSError):  # not there yet, or not ours to look into
                 room = shutil.disk_usage(folder)
                 self._metrics[DISK_FREE].labels(name).set(room.free)
                 self._metrics[DISK_SIZE].labels(name).set(room.total)

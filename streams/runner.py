@@ -276,6 +276,8 @@ class StageRunner:
         for place, end in ends.items():
             if place in positions:
                 self._lag.tell(place, positions[place], end)
+                if place not in self._positions:  # given away while it was told: its metrics would stand for ever
+                    self._lag.forget(place)
 
     # Checkpoints.
 

@@ -5,12 +5,14 @@ clock, and no record knows of it. Spans wait in a bounded queue, and are lost wh
 """
 
 import atexit
+import re
 import time
 from typing import Any
 
 from schemas.errors import SettingsError
 
-_SAMPLED = b"-01"
+_SAMPLED = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-01")
+"""A sampled `traceparent`; a record of others may bear anything."""
 
 
 class Spans:
@@ -33,25 +35,24 @@ class Spans:
 
     def tell(self, topic: str, partition: int | None, traceparent: bytes) -> None:
         """Tell that a message was sent now, if its trace is sampled."""
-        if traceparent.endswith(_SAMPLED):
-            self._processor.on_end(self._span(topic, partition, traceparent))
+        if found := _SAMPLED.fullmatch(traceparent):
+            self._processor.on_end(self._span(topic, partition, int(found[1], 16), int(found[2], 16)))
 
     def flush(self, seconds: float) -> None:
         """Send what waits."""
         self._processor.force_flush(int(seconds * 1_000))
 
-    def _span(self, topic: str, partition: int | None, traceparent: bytes) -> Any:
+    def _span(self, topic: str, partition: int | None, trace: int, span: int) -> Any:
         from opentelemetry.sdk.trace import ReadableSpan
         from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
-        _, trace, span, _ = traceparent.decode().split("-")
         now_ns = time.time_ns()
         about: dict[str, str | int] = {"messaging.system": "kafka", "messaging.destination.name": topic}
         if partition is not None:
             about["messaging.destination.partition.id"] = str(partition)
         return ReadableSpan(
             name=f"{self._process} {topic}",
-            context=SpanContext(int(trace, 16), int(span, 16), is_remote=False, trace_flags=TraceFlags(1)),
+            context=SpanContext(trace, span, is_remote=False, trace_flags=TraceFlags(1)),
             resource=self._resource,
             attributes=about,
             kind=SpanKind.PRODUCER,

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 import pyarrow as pa
@@ -20,20 +20,33 @@ FORMATS = ("jsonl", "parquet")
 _PLACE = ("partition", "offset", "timestamp_ms", "key", "headers")
 
 
-def read_to_file(settings: Settings, topic: str, out: Path, file_format: str) -> int:
-    """Decode all records that a topic holds now into `out`, and return how many rows were written.
+def read_to_file(settings: Settings, topic: str, out: Path, file_format: str, *, last: int = 0) -> int:
+    """Decode the records that a topic holds now into `out`, and return how many rows were written.
 
+    `last`: only about so many records of each partition; 0: all.
     One row per event, feature row or record, led by where it came from (`_partition`, `_offset`,
     `_timestamp_ms`, `_key`, `_headers`). What cannot be decoded is a row with `_error` and its bytes.
     """
     if file_format not in FORMATS:
         raise SettingsError(f"--format: expected {' or '.join(FORMATS)}, got {file_format!r}")
+    rows = _rows(settings, topic, last)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if file_format == "parquet":
+        return _write_parquet(rows, out)
+    with out.open("wb") as file:
+        return _write_jsonl(rows, file)
+
+
+def read_to_stream(settings: Settings, topic: str, out: BinaryIO, *, last: int = 0) -> int:
+    """Write the same as JSON lines to a stream."""
+    return _write_jsonl(_rows(settings, topic, last), out)
+
+
+def _rows(settings: Settings, topic: str, last: int) -> Iterator[dict[str, Any]]:
     if not partition_counts(settings, [topic]):
         raise SettingsError(f"{topic}: there is no such topic; `foreshock topics describe` lists them")
     declared = topics(settings.rules).get(topic)
-    rows = rows_of(read_topic(settings, topic), "bytes" if declared is None else declared.content)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    return _write_jsonl(rows, out) if file_format == "jsonl" else _write_parquet(rows, out)
+    return rows_of(read_topic(settings, topic, last=last or None), "bytes" if declared is None else declared.content)
 
 
 def rows_of(messages: Iterable[Message], content: str) -> Iterator[dict[str, Any]]:
@@ -80,12 +93,11 @@ def _text(value: bytes) -> list[dict[str, Any]]:
         return [{"value_base64": base64.b64encode(value).decode("ascii")}]
 
 
-def _write_jsonl(rows: Iterable[dict[str, Any]], out: Path) -> int:
+def _write_jsonl(rows: Iterable[dict[str, Any]], out: BinaryIO) -> int:
     count = 0
-    with out.open("wb") as file:
-        for row in rows:
-            file.write(msgspec.json.encode(row, enc_hook=_base64) + b"\n")
-            count += 1
+    for row in rows:
+        out.write(msgspec.json.encode(row, enc_hook=_base64) + b"\n")
+        count += 1
     return count
 
 

@@ -76,6 +76,8 @@ class TritonClient:
         self._inputs: dict[str, dict[str, InferInput]] = {}
         self._answered = 0.0
         self._leads = True
+        self._answers: dict[str, bool] = {}
+        """By model: whether it answered when it was last asked."""
         self._client: Any = None
         self._troubled = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
@@ -98,6 +100,7 @@ class TritonClient:
     async def stop(self) -> None:
         """Stop the canaries and close the connection."""
         await self._end_watch()
+        self._forget_canaries()
         if self._client is not None:
             await self._client.close()
 
@@ -123,8 +126,21 @@ class TritonClient:
     def lead(self, *, leads: bool) -> None:
         """Say whether this client's models make the forecasts."""
         if leads != self._leads:
+            self._forget_canaries()
             self._leads = leads
             self._show()
+            for model in self.models:
+                if model.name in self._answers:
+                    self._tell_answers(model, answers=self._answers[model.name])
+
+    def _forget_canaries(self) -> None:
+        """Tell nothing of canaries under the names that these models have now: it would stand there for ever."""
+        for model in self.models:
+            self._metrics.forget(CANARY_ANSWERED, self._label(model))
+
+    def _tell_answers(self, model: Served, *, answers: bool) -> None:
+        self._answers[model.name] = answers
+        self._metrics[CANARY_ANSWERED].labels(self._label(model)).set(answers)
 
     async def infer(self, model: Served, arrays: Arrays, deadline_seconds: float, rows: int) -> Answer:
         """Return the outputs of a model by name, each of `model.outputs`' shape behind the batch axis.
@@ -151,6 +167,8 @@ class TritonClient:
             self._metrics[INFERENCE_DURATION].labels(self._label(model)).observe(time.monotonic() - started)
         self.breaker.succeed(model.name)
         self._answered = time.monotonic()
+        if not self._answers.get(model.name, True):
+            self._tell_answers(model, answers=True)  # a model that is asked gets no canary
         return answer
 
     async def ask_aside(self, model: Served, arrays: Arrays, deadline_seconds: float) -> Answer:
@@ -233,7 +251,7 @@ class TritonClient:
 
     def _tell_canary(self, model: Served, *, answered: bool) -> None:
         self._metrics[CANARIES].labels(self._label(model), "ok" if answered else "failed").inc()
-        self._metrics[CANARY_ANSWERED].labels(self._label(model)).set(answered)
+        self._tell_answers(model, answers=answered)
 
     async def _heal(self, model: Served, problem: str) -> None:
         """Load a model that Triton does not have, or whose process is dead."""

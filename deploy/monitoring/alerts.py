@@ -195,7 +195,7 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         "TritonCanaryFailing",
         "critical",
-        "min by (model) (foreshock_canary_answered) == 0",
+        'min by (model) (foreshock_canary_answered{model!~".*@.*"}) == 0',
         "short_for",
         "{{ $labels.model }} does not answer its canary",
         "{{ $labels.model }} gave no usable answer to its last canary; Triton's health pages may still be green.",

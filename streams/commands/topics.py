@@ -1,5 +1,6 @@
 """`foreshock topics`: create them, look at them, read them."""
 
+import sys
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
@@ -99,14 +100,20 @@ def _facts(topic: Topic) -> dict[str, str]:
 @app.command()
 def read(
     topic: Annotated[str, typer.Argument(help="Name of the topic.")],
-    out: Annotated[Path, typer.Option(help="File to write.")],
+    out: Annotated[Path | None, typer.Option(help="File to write. Default: standard output, as JSON lines.")] = None,
     file_format: Annotated[str, typer.Option("--format", help="jsonl or parquet.")] = "jsonl",
+    last: Annotated[int, typer.Option(help="About so many records of each partition alone; 0: all.", min=0)] = 0,
 ) -> None:
-    """Decode all that a topic holds now into a file."""
-    from streams.topics import read_to_file
+    """Decode what a topic holds now."""
+    from streams.topics import read_to_file, read_to_stream
 
     settings = Settings.from_environment()
     require_writable(out=out)
     require_broker(settings)
-    count = read_to_file(settings, topic, out, file_format)
-    typer.echo(f"{count} records of {topic} in {out}")
+    if out is None:
+        if file_format != "jsonl":
+            raise SettingsError(f"--format: expected jsonl without --out, got {file_format!r}")
+        read_to_stream(settings, topic, sys.stdout.buffer, last=last)
+    else:
+        count = read_to_file(settings, topic, out, file_format, last=last)
+        typer.echo(f"{count} records of {topic} in {out}")

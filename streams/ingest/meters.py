@@ -37,6 +37,8 @@ class Meters:
         self._lag = Lag(metrics)
         self._venues: set[str] = set()
         self._books: dict[str, set[tuple[str, str]]] = {}
+        self._heard: dict[tuple[str, int], set[str]] = {}
+        """Venues by raw partition."""
 
     def update(self, topic: str, partition: int, normaliser: Normaliser, high_offset: int | None) -> None:
         """Report one raw partition. `high_offset`: that of its next record, None where it is not known."""
@@ -53,7 +55,9 @@ class Meters:
             lag_ns = tally.last_receive_time_ns - tally.last_event_time_ns
             metrics[EVENT_TIME_LAG].labels(topic).set(lag_ns / 1e9)
             metrics[VENUE_CLOCK_AHEAD].labels(self._venue(tally.last_venue)).set(-lag_ns / 1e9)
-        for venue, time_ns in normaliser.venue_times().items():
+        times = normaliser.venue_times()
+        self._heard[topic, partition] = {self._venue(venue) for venue in times}
+        for venue, time_ns in times.items():
             metrics[SOURCE_LAST_EVENT].labels(self._venue(venue), topic).set(time_ns / 1e9)
 
     def forget(self, topic: str, partition: int) -> None:
@@ -62,6 +66,18 @@ class Meters:
         self._metrics.forget(WATERMARK, STAGE, f"{topic}/{partition}")
         for venue, standing in self._books.pop(f"{topic}/{partition}", ()):
             self._metrics.forget(BOOKS, venue, standing, f"{topic}/{partition}")
+        self._forget_venues(topic, self._heard.pop((topic, partition), set()))
+
+    def _forget_venues(self, topic: str, gone: set[str]) -> None:
+        """Tell nothing more of venues that no other raw partition of this process hears."""
+        elsewhere = set[str]().union(*self._heard.values())
+        beside = [heard for (name, _), heard in self._heard.items() if name == topic]
+        for venue in gone - elsewhere:
+            self._metrics.forget(VENUE_CLOCK_AHEAD, venue)
+        for venue in gone - set[str]().union(*beside):
+            self._metrics.forget(SOURCE_LAST_EVENT, venue, topic)
+        if not beside:
+            self._metrics.forget(EVENT_TIME_LAG, topic)
 
     def _count(self, topic: str, tally: Tally) -> None:
         outcomes = {f"left-out:{kind}": count for kind, count in tally.left_out.items()}

@@ -1,5 +1,6 @@
 """Follows the outer topics from a little before their ends, for as long as the page is served."""
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from streams.kafka import bounds, consumer, partition_counts, to_message
 from streams.settings import Settings
 from streams.stage import Message
 
+LOGGER = logging.getLogger("foreshock.view")
 BEHIND = {
     FORECAST: 6_000,
     FORECAST_SCORE: 12_000,
@@ -61,6 +63,9 @@ class Reading(threading.Thread):
                 self._follow()
             except (ForeshockError, KafkaException) as error:
                 self.problem = str(error) if isinstance(error, ForeshockError) else error.args[0].str()
+            except Exception as error:  # a thread that ended would leave a page that looks well
+                LOGGER.exception("the page's reading failed, and begins again")
+                self.problem = f"records could not be taken: {error!r}"
             self._ending.wait(_AGAIN_SECONDS)
 
     def stop(self) -> None:

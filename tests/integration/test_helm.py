@@ -72,6 +72,14 @@ def test_custom_resources_have_the_shape_of_their_definitions(whole):
     assert checked >= {*STRIMZI, "ScaledObject", "TriggerAuthentication", "PodMonitor", "ServiceMonitor"}
 
 
+def test_what_is_scraped_has_the_names_that_rules_ask_for(whole):
+    (pods,) = of_kind(whole, "PodMonitor").values()
+    (triton,) = of_kind(whole, "ServiceMonitor").values()
+    for job, endpoints in (("foreshock", pods["spec"]["podMetricsEndpoints"]), ("triton", triton["spec"]["endpoints"])):
+        (endpoint,) = endpoints
+        assert {"targetLabel": "job", "replacement": job} in endpoint["relabelings"]
+
+
 def test_topics_are_those_of_the_schemas(plain):
     found = {each["spec"]["topicName"]: each["spec"] for each in of_kind(plain, "KafkaTopic").values()}
     declared = topics(TICKS)

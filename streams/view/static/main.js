@@ -137,7 +137,7 @@ async function fetchOlder(before) {
     points.take(older);
     points.begins = !older.length;
   } catch {
-    points.begins = true;
+    // Asked again with the next look: the broker may be back by then.
   } finally {
     isFetching = false;
   }

@@ -3,7 +3,7 @@
 import json
 
 from schemas import Rules
-from schemas.metrics import BOOK_CHANGES, BOOK_GAPS, BOOKS
+from schemas.metrics import BOOK_CHANGES, BOOK_GAPS, BOOKS, EVENT_TIME_LAG, SOURCE_LAST_EVENT, VENUE_CLOCK_AHEAD
 from schemas.topics import RAW_EXCHANGE
 from streams.ingest.meters import Meters
 from streams.ingest.normaliser import Normaliser
@@ -53,3 +53,21 @@ def test_a_partition_that_went_elsewhere_is_told_no_more():
     assert metrics.registry.get_sample_value(BOOKS.name, labels) == 1
     meters.forget(RAW_EXCHANGE, 0)
     assert metrics.registry.get_sample_value(BOOKS.name, labels) is None
+
+
+def test_a_venue_is_told_until_no_partition_of_the_process_hears_it():
+    metrics = Metrics()
+    meters = Meters(metrics)
+    for partition in (0, 1):
+        normaliser = Normaliser(RAW_EXCHANGE, partition, Rules())
+        feed(normaliser, partial(0), ("trade", binance.TRADE))
+        meters.update(RAW_EXCHANGE, partition, normaliser, None)
+    told = (
+        (SOURCE_LAST_EVENT, {"venue": "binance", "stream": RAW_EXCHANGE}),
+        (VENUE_CLOCK_AHEAD, {"venue": "binance"}),
+        (EVENT_TIME_LAG, {"topic": RAW_EXCHANGE}),
+    )
+    meters.forget(RAW_EXCHANGE, 0)
+    assert all(metrics.registry.get_sample_value(metric.name, labels) is not None for metric, labels in told)
+    meters.forget(RAW_EXCHANGE, 1)
+    assert all(metrics.registry.get_sample_value(metric.name, labels) is None for metric, labels in told)
