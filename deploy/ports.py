@@ -23,6 +23,10 @@ class Ports:
     alertmanager: int = 19094
 
 
+class PortTakenError(StackError):
+    """Somebody else listens where one of our servers should."""
+
+
 def free_ports() -> Ports:
     """Return ports that nobody uses now, below the range that outgoing connections are given."""
     names = [field.name for field in fields(Ports) if field.default]
@@ -43,10 +47,10 @@ def is_free(port: int) -> bool:
 
 
 def require_free(owner: str, **ports: int) -> None:
-    """Raise StackError where a port that `owner` needs is taken by a stranger; each is named as its setting."""
+    """Raise PortTakenError where a port that `owner` needs is taken by a stranger; each is named as its setting."""
     for name, port in ports.items():
         if not is_free(port):
-            raise StackError(
+            raise PortTakenError(
                 f"{owner}: port {port} on {LOOPBACK} is taken by another program.\n"
                 f"Stop that program, or set another port: FORESHOCK_{name.upper()}."
             )

@@ -18,7 +18,7 @@ from deploy.cache import CHECKOUT, cache_dir, locked
 from deploy.daemon import Daemon, Identity
 from deploy.environment import SetupError
 from deploy.kafka import KafkaBroker
-from deploy.ports import LOOPBACK, Ports, free_ports
+from deploy.ports import LOOPBACK, Ports, PortTakenError, free_ports
 from deploy.prometheus import RULES, PrometheusServer
 from deploy.security import Security
 from deploy.triton import REPOSITORY, TritonServer, repository_models
@@ -28,6 +28,8 @@ SERVICES = ("kafka", "triton")
 MONITORING = ("prometheus", "alertmanager")
 _ALL = (*SERVICES, *MONITORING)
 """Started in this order, stopped in the other."""
+_DRAWS = 3
+"""Times that free ports are drawn for a private stack: another one may be quicker to take them."""
 SUPERVISOR_STOP_SECONDS = 10.0
 
 
@@ -283,7 +285,16 @@ def private_stack(
     stack = Stack(folder)
     try:
         owner = Identity.of(os.getpid())
-        stack.up(services, ports=free_ports(), repository=repository, models=models, secured=secured, owner=owner)
+        for left in reversed(range(_DRAWS)):
+            try:
+                stack.up(
+                    services, ports=free_ports(), repository=repository, models=models, secured=secured, owner=owner
+                )
+                break
+            except PortTakenError:  # by another stack, since they were drawn
+                if not left:
+                    raise
+                stack.down(wipe=True)
         yield stack
     finally:
         stack.down(wipe=True)

@@ -1,6 +1,7 @@
 """Topics, producers and readers on real Kafka."""
 
 import asyncio
+import io
 import json
 
 import pyarrow.parquet as pq
@@ -14,7 +15,7 @@ from streams.chaos.emptying import reset
 from streams.kafka import DeliveryError, Outbox
 from streams.settings import Settings
 from streams.topic_setup import require_topics, topic_problems
-from streams.topics import read_to_file
+from streams.topics import read_to_file, read_to_stream
 
 TOPIC = "ops.parity.v1"
 KEYED = "forecast.attention.v1"
@@ -100,6 +101,16 @@ def test_a_topic_is_read_into_a_file(settings, tmp_path, file_format):
     assert [row.get("number") for row in rows[-4:]] == [0, 1, 2, None]
     assert rows[-1]["value"] == "not json"
     assert rows[-1]["_error"]
+
+
+def test_the_last_records_are_read_to_a_stream(settings):
+    outbox, out = Outbox(settings, "test"), io.BytesIO()
+    for number in range(5):
+        outbox.send(TOPIC, json.dumps({"number": number}).encode(), partition=0)
+    outbox.flush_acknowledged(20)
+    read_to_stream(settings, TOPIC, out, last=2)
+    rows = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [row["number"] for row in rows if row["_partition"] == 0] == [3, 4]
 
 
 def test_a_topic_or_format_that_is_not_there_is_refused(settings, tmp_path):

@@ -2,10 +2,12 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -207,3 +209,14 @@ def test_a_stranger_with_the_same_pid_is_never_signalled(tmp_path):
     finally:
         os.kill(stranger.pid, signal.SIGKILL)
         stranger.wait()
+
+
+def test_a_private_stack_draws_other_ports_where_another_was_quicker(tmp_path, monkeypatch):
+    with socket.socket() as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        stranger.listen()
+        drawn = [replace(free_ports(), kafka_controller=stranger.getsockname()[1]), free_ports()]
+        monkeypatch.setattr("deploy.stack.free_ports", lambda: drawn.pop(0))
+        wanted = drawn[1].kafka
+        with private_stack(tmp_path / "stack", services=("kafka",)) as stack:
+            assert stack.plan.ports.kafka == wanted
