@@ -23,6 +23,12 @@ pytestmark = pytest.mark.timeout(240)
 NAME = "viewed:AAA-USDT"
 HOSTILE = "viewed:<img src=x onerror=alert(1)>-USDT"
 COUNT = 20
+SHOWS = "([name, text]) => document.querySelector(`[data-name='${name}'] .strong`).textContent === text"
+"""Records come one after another: what is shown is that of the last in the end."""
+WHOLE = """(count) => {
+    const rows = [...document.querySelectorAll("#numbers tbody tr")];
+    return rows.length === count && rows.every((row) => ["inside", "outside"].includes(row.cells[7].textContent));
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +97,7 @@ def page(browser, address):
     opened.goto(f"{address}#instrument={NAME}&horizon=1m")
     opened.wait_for_selector(f"[data-name='{NAME}'] .strong:not(:empty)")
     opened.wait_for_selector("#attention .measure")
+    opened.wait_for_function("() => document.querySelector('#coverage').innerText.includes('90.3')")
     return opened
 
 
@@ -102,7 +109,7 @@ def yearly(variance, minutes=1):
 
 def test_the_page_shows_the_numbers_of_the_records(page, start_ns):
     last = forecast_of(NAME, start_ns + (COUNT - 1) * SECOND_NS).horizons["1m"]
-    assert page.inner_text(f"[data-name='{NAME}'] .strong") == yearly(last.quantiles["0.5"])
+    page.wait_for_function(SHOWS, arg=[NAME, yearly(last.quantiles["0.5"])])
     facts = page.inner_text("#facts")
     assert yearly(last.quantiles["0.5"]) in facts
     assert yearly(last.quantiles["0.95"]) in facts
@@ -115,7 +122,7 @@ def test_the_page_shows_the_numbers_of_the_records(page, start_ns):
 def test_every_point_of_the_chart_is_also_there_as_text(page, start_ns):
     page.click("#numbers summary")
     rows = page.locator("#numbers tbody tr")
-    assert rows.count() == COUNT
+    page.wait_for_function(WHOLE, arg=COUNT)
     shown = [row.split("\t") for row in rows.all_inner_texts()]
     for tick, cells in zip(reversed(range(COUNT)), shown, strict=True):
         one = forecast_of(NAME, start_ns + tick * SECOND_NS).horizons["1m"].quantiles
@@ -131,10 +138,7 @@ def test_a_new_record_comes_without_being_asked_for(page, write, start_ns):
     newer = forecast_of(NAME, start_ns + COUNT * SECOND_NS, place=30)
     write(FORECAST, newer)
     wanted = yearly(newer.horizons["1m"].quantiles["0.5"])
-    page.wait_for_function(
-        "([name, text]) => document.querySelector(`[data-name='${name}'] .strong`).textContent === text",
-        arg=[NAME, wanted],
-    )
+    page.wait_for_function(SHOWS, arg=[NAME, wanted])
 
 
 def test_the_keyboard_opens_the_receipt_that_the_topic_holds(page, start_ns):
